@@ -1,0 +1,1 @@
+//! The registry, strategies, patches, authorization and admission as decisions.

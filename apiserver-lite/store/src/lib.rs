@@ -1,0 +1,1 @@
+//! Port: the Store trait with etcd semantics.

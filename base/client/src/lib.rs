@@ -1,0 +1,1 @@
+//! API client, shared caches, in-process transport.

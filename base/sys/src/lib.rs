@@ -1,0 +1,1 @@
+//! The unsafe door: clone3, mounts, namespaces, cgroups, seccomp, capabilities, netlink, bpf.

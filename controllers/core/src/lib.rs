@@ -1,0 +1,1 @@
+//! Reconcile(&View, &Key, now) of every controller.

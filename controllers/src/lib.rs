@@ -1,0 +1,1 @@
+//! One generic runner for all controllers.

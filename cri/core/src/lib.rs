@@ -1,0 +1,1 @@
+//! Computes LaunchSpec, seccomp trees, image layer plans.

@@ -1,0 +1,1 @@
+//! The runtime: sandboxes, containers, images.

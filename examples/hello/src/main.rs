@@ -1,0 +1,3 @@
+//! The demo image's program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Plan(spec, observed, now) for pods; probes, volumes and status as decisions.

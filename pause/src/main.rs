@@ -1,0 +1,3 @@
+//! The pod's supervisor process.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Pause protocol 1: LaunchSpec, messages, codec (no_std).

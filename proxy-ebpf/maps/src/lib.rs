@@ -1,0 +1,1 @@
+//! One definition of each eBPF map key and value (no_std).

@@ -1,0 +1,1 @@
+//! Scheduling decisions as a pure function of a snapshot.

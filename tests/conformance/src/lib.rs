@@ -1,0 +1,1 @@
+//! Kubectl, crictl, client libraries against the built kedge.

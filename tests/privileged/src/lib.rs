@@ -1,0 +1,1 @@
+//! Namespaces, cgroups, packets; real.

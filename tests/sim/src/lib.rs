@@ -1,0 +1,1 @@
+//! All cores in one thread under virtual time.

@@ -1,0 +1,3 @@
+//! Developer verbs: tidy, dist, lab, sim, round, bench.
+
+fn main() {}
