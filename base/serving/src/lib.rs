@@ -1,5 +1,1 @@
-//! TLS with reload, limits, identities, delegated authentication and authorization, /metrics.
-
-mod identity;
-
-pub use identity::Identity;
+//! TLS with reload, limits, delegated authentication and authorization, /metrics.

@@ -1,0 +1,1 @@
+//! Roles, bindings and objects that a new cluster starts with.

@@ -1,0 +1,1 @@
+//! Who set which field: kept on every write.

@@ -1,0 +1,1 @@
+//! Decoding of protobuf request bodies into JSON values.

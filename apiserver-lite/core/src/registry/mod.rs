@@ -1,0 +1,1 @@
+//! Every verb once, for every kind.
