@@ -2,7 +2,13 @@
 //! Node, Service and EndpointSlice.
 
 mod identity;
+mod int_or_string;
+mod meta;
 pub mod resource;
+pub mod service;
 
 pub use identity::Identity;
+pub use int_or_string::IntOrString;
+pub use meta::ObjectMeta;
 pub use resource::Resource;
+pub use service::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Protocol, Service, ServicePort, ServiceSpec};
