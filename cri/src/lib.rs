@@ -1,1 +1,3 @@
 //! The runtime: sandboxes, containers, images.
+
+pub mod rootfs;

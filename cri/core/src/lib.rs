@@ -1,1 +1,3 @@
 //! Computes LaunchSpec, seccomp trees, image layer plans.
+
+pub mod image;
