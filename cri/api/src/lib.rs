@@ -6,10 +6,12 @@
 
 mod images;
 mod sandbox;
+#[cfg(feature = "traits")]
 mod streams;
 
 pub use images::*;
 pub use sandbox::*;
+#[cfg(feature = "traits")]
 pub use streams::*;
 
 /// Why a call failed, in the vocabulary of gRPC status codes that the CRI uses.
@@ -40,6 +42,7 @@ pub enum Error {
 
 pub type Result<T> = std::result::Result<T, Error>;
 
+#[cfg(feature = "traits")]
 /// Sandboxes and containers. Every stop and remove is idempotent.
 #[async_trait::async_trait]
 pub trait Runtime: Send + Sync {
@@ -85,6 +88,7 @@ pub trait Runtime: Send + Sync {
     fn events(&self) -> EventReceiver;
 }
 
+#[cfg(feature = "traits")]
 /// Images on this node.
 #[async_trait::async_trait]
 pub trait Images: Send + Sync {
