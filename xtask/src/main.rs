@@ -1,3 +1,26 @@
 //! Developer verbs: tidy, dist, lab, sim, round, bench.
 
-fn main() {}
+mod generate;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace");
+    match std::env::args().nth(1).as_deref() {
+        Some("generate-kinds") => report(generate::run(root)),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn report<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

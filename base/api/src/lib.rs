@@ -3,6 +3,7 @@
 
 mod identity;
 mod int_or_string;
+pub mod kinds;
 mod meta;
 pub mod resource;
 pub mod service;

@@ -1,0 +1,47 @@
+//! `cargo xtask generate-kinds`: writes the tables of the built-in API from recorded facts.
+//!
+//! Sources: discovery, Tables and OpenAPI of a real API server (`tests/golden/upstream/api`), and the field numbers of
+//! `generated.proto` in the Go modules `k8s.io/api`, `apimachinery`, `apiextensions-apiserver` and `kube-aggregator`. What it
+//! writes is committed, so that a build needs none of this.
+
+mod kinds;
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// What went wrong, with the file or fact that is to blame.
+#[derive(Debug)]
+pub struct Error(pub String);
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Regenerates every table below `root`, the workspace's folder.
+pub fn run(root: &Path) -> Result<()> {
+    let facts = root.join("tests/golden/upstream/api");
+    let discovery = cases(&facts.join("discovery.json"))?;
+    let tables = cases(&facts.join("tables.json"))?;
+    write(
+        root.join("base/api/src/kinds/kinds.tbl"),
+        &kinds::generate(&discovery, &tables)?,
+    )
+}
+
+/// The `cases` of a recording.
+fn cases(path: &Path) -> Result<Value> {
+    let bytes = std::fs::read(path).map_err(|e| Error(format!("read {}: {e}", path.display())))?;
+    let mut file: Value =
+        serde_json::from_slice(&bytes).map_err(|e| Error(format!("parse {}: {e}", path.display())))?;
+    Ok(file["cases"].take())
+}
+
+fn write(path: PathBuf, text: &str) -> Result<()> {
+    std::fs::write(&path, text).map_err(|e| Error(format!("write {}: {e}", path.display())))?;
+    println!("{}: {} bytes", path.display(), text.len());
+    Ok(())
+}
