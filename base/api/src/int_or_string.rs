@@ -9,15 +9,31 @@ pub enum IntOrString {
     String(String),
 }
 
+impl Default for IntOrString {
+    fn default() -> Self {
+        IntOrString::Int(0)
+    }
+}
+
+impl std::fmt::Display for IntOrString {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IntOrString::Int(number) => write!(f, "{number}"),
+            IntOrString::String(name) => f.write_str(name),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn both_forms_round_trip() {
-        for (text, value) in
-            [("80", IntOrString::Int(80)), (r#""http""#, IntOrString::String("http".to_owned()))]
-        {
+        for (text, value) in [
+            ("80", IntOrString::Int(80)),
+            (r#""http""#, IntOrString::String("http".to_owned())),
+        ] {
             assert_eq!(serde_json::from_str::<IntOrString>(text).unwrap(), value);
             assert_eq!(serde_json::to_string(&value).unwrap(), text);
         }

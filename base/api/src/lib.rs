@@ -4,12 +4,21 @@
 mod identity;
 mod int_or_string;
 pub mod kinds;
-mod meta;
+pub mod meta;
+pub mod names;
+pub mod node;
+pub mod pod;
+pub mod quantity;
 pub mod resource;
+pub mod selector;
 pub mod service;
 
 pub use identity::Identity;
 pub use int_or_string::IntOrString;
-pub use meta::ObjectMeta;
+pub use meta::{Condition, LabelSelector, ObjectMeta, OwnerReference, Time};
+pub use node::Node;
+pub use pod::Pod;
+pub use quantity::Quantity;
 pub use resource::Resource;
+pub use selector::Selector;
 pub use service::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Protocol, Service, ServicePort, ServiceSpec};
