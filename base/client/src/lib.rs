@@ -1,1 +1,16 @@
-//! API client, shared caches, in-process transport.
+//! The API client of every component of ours: requests over TLS or in process, and one decoded cache per kind.
+//!
+//! `kube`'s `Client` carries the requests; watches and caches are ours. Writes are JSON values and patches, reads are
+//! projected structs of `kedge_api` or plain [`serde_json::Value`]s.
+
+mod cache;
+mod error;
+mod request;
+mod transport;
+mod watch;
+
+pub use cache::{Cache, Cached, Subscription};
+pub use error::{ApiStatus, Error, Result};
+pub use request::{Client, DeleteOptions, ListOptions, PatchKind};
+pub use transport::{BoxBody, BoxError};
+pub use watch::{WatchEvent, WatchOptions};

@@ -17,7 +17,10 @@ pub struct ObjectKey {
 
 impl ObjectKey {
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> ObjectKey {
-        ObjectKey { namespace: namespace.into(), name: name.into() }
+        ObjectKey {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -53,7 +56,11 @@ pub struct ObjectCache<T> {
 
 impl<T> Default for ObjectCache<T> {
     fn default() -> Self {
-        ObjectCache { objects: BTreeMap::new(), pending: BTreeMap::new(), subscribers_made: 0 }
+        ObjectCache {
+            objects: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            subscribers_made: 0,
+        }
     }
 }
 
@@ -99,7 +106,12 @@ impl<T> ObjectCache<T> {
 
     /// Replaces everything after a fresh list: what is not in `objects` is deleted.
     pub fn replace(&mut self, objects: BTreeMap<ObjectKey, T>) {
-        let gone: Vec<ObjectKey> = self.objects.keys().filter(|key| !objects.contains_key(*key)).cloned().collect();
+        let gone: Vec<ObjectKey> = self
+            .objects
+            .keys()
+            .filter(|key| !objects.contains_key(*key))
+            .cloned()
+            .collect();
         for key in &gone {
             self.delete(key);
         }
@@ -123,9 +135,18 @@ impl<T> ObjectCache<T> {
 
     /// Everything that `id` has not seen, in key order; empty when it is up to date.
     pub fn drain(&mut self, id: SubscriberId) -> Vec<Change<T>> {
-        let Some(pending) = self.pending.get_mut(&id) else { return Vec::new() };
+        let Some(pending) = self.pending.get_mut(&id) else {
+            return Vec::new();
+        };
         let pending = std::mem::take(pending);
-        pending.into_iter().map(|(key, old)| Change { new: self.objects.get(&key).cloned(), old, key }).collect()
+        pending
+            .into_iter()
+            .map(|(key, old)| Change {
+                new: self.objects.get(&key).cloned(),
+                old,
+                key,
+            })
+            .collect()
     }
 
     fn mark(&mut self, key: &ObjectKey, old: Option<Arc<T>>) {
@@ -143,8 +164,10 @@ mod tests {
     fn seen(cache: &mut ObjectCache<u32>, id: SubscriberId) -> String {
         let show = |value: Option<Arc<u32>>| value.map_or("-".to_owned(), |v| v.to_string());
         let changes = cache.drain(id);
-        let texts: Vec<String> =
-            changes.into_iter().map(|c| format!("{} {}>{}", c.key, show(c.old), show(c.new))).collect();
+        let texts: Vec<String> = changes
+            .into_iter()
+            .map(|c| format!("{} {}>{}", c.key, show(c.old), show(c.new)))
+            .collect();
         texts.join(", ")
     }
 
