@@ -4,6 +4,29 @@
 //! `prepare_for_update`, admission, `validate_update`. Metadata that every kind shares (name, labels, finalizers, generation
 //! of the uid and the creationTimestamp) is the registry's own, in `registry/`; a strategy sees it already filled in.
 
+pub mod access;
+mod autoscaling;
+mod batch;
+mod certificate;
+mod cluster;
+mod config;
+mod device;
+mod endpoints;
+mod event;
+mod extension;
+pub mod field;
+mod flow_control;
+mod networking;
+mod pod;
+mod policy;
+mod rbac;
+#[cfg(test)]
+mod recordings;
+mod service;
+mod storage;
+mod usual;
+mod workloads;
+
 use crate::status::Findings;
 use serde_json::Value;
 
@@ -50,9 +73,66 @@ pub trait Strategy: Sync {
 }
 
 /// The strategy of a kind; kinds without one of their own get the plain behaviour.
-pub fn strategy_of(_group: &str, _kind: &str) -> &'static dyn Strategy {
-    &Plain
+pub fn strategy_of(group: &str, kind: &str) -> &'static dyn Strategy {
+    match (group, kind) {
+        ("", "Pod") => &pod::Pod,
+        ("", "Service") => &service::Service,
+        ("", "Namespace") => &cluster::Namespace,
+        ("", "Node") => &cluster::NODE,
+        ("", "ConfigMap") => &config::CONFIG_MAP,
+        ("", "Secret") => &config::SECRET,
+        ("", "Endpoints") => &endpoints::ENDPOINTS,
+        ("", "Event") => &event::CORE_EVENT,
+        ("", "ReplicationController") => &workloads::REPLICATION_CONTROLLER,
+        ("", "PodTemplate") => &workloads::POD_TEMPLATE,
+        ("", "PersistentVolume") => &storage::PERSISTENT_VOLUME,
+        ("", "PersistentVolumeClaim") => &storage::PERSISTENT_VOLUME_CLAIM,
+        ("", "LimitRange") => &policy::LIMIT_RANGE,
+        ("", "ResourceQuota") => &policy::RESOURCE_QUOTA,
+        ("apps", "Deployment") => &workloads::DEPLOYMENT,
+        ("apps", "ReplicaSet") => &workloads::REPLICA_SET,
+        ("apps", "StatefulSet") => &workloads::STATEFUL_SET,
+        ("apps", "DaemonSet") => &workloads::DAEMON_SET,
+        ("apps", "ControllerRevision") => &workloads::CONTROLLER_REVISION,
+        ("batch", "Job") => &batch::JOB,
+        ("batch", "CronJob") => &batch::CRON_JOB,
+        ("autoscaling", "HorizontalPodAutoscaler") => &autoscaling::HORIZONTAL_POD_AUTOSCALER,
+        ("policy", "PodDisruptionBudget") => &policy::POD_DISRUPTION_BUDGET,
+        ("scheduling.k8s.io", "PriorityClass") => &policy::PRIORITY_CLASS,
+        ("node.k8s.io", "RuntimeClass") => &policy::RUNTIME_CLASS,
+        ("discovery.k8s.io", "EndpointSlice") => &endpoints::ENDPOINT_SLICE,
+        ("coordination.k8s.io", "Lease") => &cluster::LEASE,
+        ("events.k8s.io", "Event") => &event::EVENT,
+        ("rbac.authorization.k8s.io", "Role") => &rbac::ROLE,
+        ("rbac.authorization.k8s.io", "ClusterRole") => &rbac::CLUSTER_ROLE,
+        ("rbac.authorization.k8s.io", "RoleBinding") => &rbac::ROLE_BINDING,
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => &rbac::CLUSTER_ROLE_BINDING,
+        ("networking.k8s.io", "Ingress") => &networking::INGRESS,
+        ("networking.k8s.io", "IngressClass") => &networking::INGRESS_CLASS,
+        ("networking.k8s.io", "NetworkPolicy") => &networking::NETWORK_POLICY,
+        ("networking.k8s.io", "ServiceCIDR") => &networking::SERVICE_CIDR,
+        ("storage.k8s.io", "StorageClass") => &storage::STORAGE_CLASS,
+        ("storage.k8s.io", "CSIDriver") => &storage::CSI_DRIVER,
+        ("storage.k8s.io", "CSINode") => &storage::CSI_NODE,
+        ("storage.k8s.io", "CSIStorageCapacity") => &storage::CSI_STORAGE_CAPACITY,
+        ("storage.k8s.io", "VolumeAttachment") => &storage::VOLUME_ATTACHMENT,
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => &extension::CUSTOM_RESOURCE_DEFINITION,
+        ("apiregistration.k8s.io", "APIService") => &extension::API_SERVICE,
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => &extension::VALIDATING_WEBHOOKS,
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => &extension::MUTATING_WEBHOOKS,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => &extension::VALIDATING_POLICY,
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => &extension::MUTATING_POLICY,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding")
+        | ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => &extension::POLICY_BINDING,
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => &flow_control::FLOW_SCHEMA,
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => &flow_control::PRIORITY_LEVEL,
+        ("resource.k8s.io", "ResourceClaim") => &device::RESOURCE_CLAIM,
+        ("resource.k8s.io", "ResourceClaimTemplate") => &device::RESOURCE_CLAIM_TEMPLATE,
+        ("resource.k8s.io", "ResourceSlice") => &device::RESOURCE_SLICE,
+        ("resource.k8s.io", "DeviceClass") => &device::DEVICE_CLASS,
+        ("certificates.k8s.io", "CertificateSigningRequest") => &certificate::SIGNING_REQUEST,
+        _ => &PLAIN,
+    }
 }
 
-struct Plain;
-impl Strategy for Plain {}
+static PLAIN: usual::Usual = usual::Usual::PLAIN;

@@ -1,0 +1,120 @@
+//! Kinds that extend the API: CustomResourceDefinitions, APIServices, webhooks and admission policies.
+
+use super::access::{Fill, Read};
+use super::usual::Usual;
+use serde_json::{Value, json};
+
+pub(super) static CUSTOM_RESOURCE_DEFINITION: Usual = Usual {
+    default: default_definition,
+    status: Some(empty_definition_status),
+    generation: &["spec"],
+    ..Usual::PLAIN
+};
+
+pub(super) static API_SERVICE: Usual = Usual {
+    default: |object| {
+        object.child("spec").with("service", default_service_reference);
+        object.child("status");
+    },
+    status: Some(|_| json!({})),
+    ..Usual::PLAIN
+};
+
+pub(super) static VALIDATING_WEBHOOKS: Usual = Usual {
+    default: |object| object.each("webhooks", default_webhook),
+    generation: &["webhooks"],
+    unconditional_update: false,
+    ..Usual::PLAIN
+};
+
+pub(super) static MUTATING_WEBHOOKS: Usual = Usual {
+    default: |object| {
+        object.each("webhooks", |webhook| {
+            default_webhook(webhook);
+            webhook.fill("reinvocationPolicy", "Never");
+        });
+    },
+    generation: &["webhooks"],
+    unconditional_update: false,
+    ..Usual::PLAIN
+};
+
+pub(super) static VALIDATING_POLICY: Usual = Usual {
+    default: |object| {
+        default_policy(object.child("spec"));
+        object.child("status");
+    },
+    status: Some(|_| json!({})),
+    generation: &["spec"],
+    unconditional_update: false,
+    ..Usual::PLAIN
+};
+
+pub(super) static MUTATING_POLICY: Usual = Usual {
+    default: |object| default_policy(object.child("spec")),
+    generation: &["spec"],
+    unconditional_update: false,
+    ..Usual::PLAIN
+};
+
+pub(super) static POLICY_BINDING: Usual = Usual {
+    default: |object| object.child("spec").with("matchResources", default_match),
+    generation: &["spec"],
+    unconditional_update: false,
+    ..Usual::PLAIN
+};
+
+fn default_definition(object: &mut Value) {
+    let spec = object.child("spec");
+    spec.child("conversion").fill_text("strategy", "None");
+    spec.child("conversion").with("webhook", |webhook| {
+        webhook.with("clientConfig", |config| {
+            config.with("service", default_service_reference)
+        });
+    });
+    let names = spec.child("names");
+    let kind = names.text("kind").to_owned();
+    names.fill_text("singular", &kind.to_lowercase());
+    if !kind.is_empty() {
+        names.fill_text("listKind", &format!("{kind}List"));
+    }
+}
+
+fn empty_definition_status(object: &Value) -> Value {
+    let versions = object["spec"].list("versions").iter();
+    let stored: Vec<&str> = versions
+        .filter(|version| version.flag("storage"))
+        .map(|v| v.text("name"))
+        .collect();
+    json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": stored})
+}
+
+fn default_webhook(webhook: &mut Value) {
+    webhook.fill("failurePolicy", "Fail");
+    webhook.fill("matchPolicy", "Equivalent");
+    webhook.fill("timeoutSeconds", 10);
+    webhook.child("namespaceSelector");
+    webhook.child("objectSelector");
+    webhook
+        .child("clientConfig")
+        .with("service", default_service_reference);
+    webhook.each("rules", |rule| rule.fill("scope", "*"));
+}
+
+fn default_service_reference(service: &mut Value) {
+    service.fill("port", 443);
+}
+
+fn default_policy(spec: &mut Value) {
+    spec.fill("failurePolicy", "Fail");
+    spec.with("matchConstraints", default_match);
+}
+
+fn default_match(constraints: &mut Value) {
+    constraints.fill("matchPolicy", "Equivalent");
+    constraints.child("namespaceSelector");
+    constraints.child("objectSelector");
+    for rules in ["resourceRules", "excludeResourceRules"] {
+        constraints.each(rules, |rule| rule.fill("scope", "*"));
+    }
+}
