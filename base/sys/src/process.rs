@@ -248,7 +248,9 @@ pub unsafe fn close_from(first: u32) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } as c_int)
 }
 
-pub fn change_directory(path: &CStr) -> Result<(), Errno> {
+/// An empty path is `/`.
+pub fn change_directory_or_root(path: &CStr) -> Result<(), Errno> {
+    let path = if path.is_empty() { c"/" } else { path };
     // SAFETY: a terminated path.
     check(unsafe { libc::chdir(path.as_ptr()) })
 }
@@ -287,9 +289,19 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-pub fn wait_for_signal() {
-    // SAFETY: no arguments.
-    unsafe { libc::pause() };
+/// Blocks SIGCHLD, then reaps for ever: the whole life of a PID 1.
+pub fn reap_for_ever() -> ! {
+    // SAFETY: an initialised local set; the calls take pointers to it and may fail harmlessly.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        libc::sigprocmask(libc::SIG_BLOCK, &set, ptr::null_mut());
+        loop {
+            while libc::waitpid(-1, ptr::null_mut(), libc::WNOHANG) > 0 {}
+            libc::sigwaitinfo(&set, ptr::null_mut());
+        }
+    }
 }
 
 /// One instruction of classic BPF, `struct sock_filter`.

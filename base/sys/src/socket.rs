@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::{IoSlice, IoSliceMut};
 use rustix::net::{
@@ -42,9 +42,14 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
 }
 
-/// Sends one packet made of `parts`, with `descriptors` beside it.
-pub fn send(socket: BorrowedFd<'_>, parts: &[&[u8]], descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
-    let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+/// Sends one packet, a header and a body, with `descriptors` beside it. Allocates nothing.
+pub fn send(
+    socket: BorrowedFd<'_>,
+    header: &[u8],
+    body: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let slices = [IoSlice::new(header), IoSlice::new(body)];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
@@ -106,12 +111,18 @@ pub fn peer(socket: BorrowedFd<'_>) -> Result<Peer, Errno> {
     Ok(Peer { pid: credentials.pid.as_raw_nonzero().get(), uid: credentials.uid.as_raw(), pidfd })
 }
 
-/// True while `fd` has something to read, or its peer is gone, within `timeout_ms` (negative: for ever).
-pub fn wait_readable(fd: impl AsFd, timeout_ms: i32) -> Result<bool, Errno> {
-    let mut poll = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one initialised structure.
-    match unsafe { libc::poll(&raw mut poll, 1, timeout_ms) } {
-        count if count < 0 => Err(crate::last_errno()),
-        count => Ok(count > 0),
+/// Which of `fds` have something to read or have lost their peer, within `timeout_ms` (negative: for ever).
+/// An interruption by a signal is an empty answer.
+pub fn poll_readable(fds: &[BorrowedFd<'_>], timeout_ms: i32) -> Result<Vec<bool>, Errno> {
+    let mut polls: Vec<libc::pollfd> = fds
+        .iter()
+        .map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        .collect();
+    // SAFETY: the structures are initialised and their number is passed.
+    let count = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, timeout_ms) };
+    match count {
+        count if count < 0 && crate::last_errno() != Errno::INTR => Err(crate::last_errno()),
+        count if count < 0 => Ok(vec![false; fds.len()]),
+        _ => Ok(polls.iter().map(|poll| poll.revents != 0).collect()),
     }
 }

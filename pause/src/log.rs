@@ -1,0 +1,282 @@
+//! The log thread: container output into CRI log files, and copies of it to attach clients.
+//!
+//! A full or hanging disk stops this thread only. Bytes then wait in the container's pipe; none is dropped. A line is
+//! `TIME STREAM TAG CONTENT`, the tag `P` for a part of a line longer than 16 KiB, `F` for a whole line or its last part.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use kedge_sys::{Errno, socket};
+
+use crate::time;
+
+/// The longest content of one log line, as everywhere in Kubernetes.
+const LINE_MAX: usize = 16 * 1024;
+/// How long a failed write to the disk waits before it is tried again.
+const RETRY_MS: i32 = 1000;
+
+pub enum Command {
+    Add { id: Vec<u8>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd>, log: Option<OwnedFd> },
+    Reopen { id: Vec<u8>, log: OwnedFd, serial: u32, connection: u64 },
+    Attach { id: Vec<u8>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd> },
+    /// Copy what the pipes hold at this moment, then say so.
+    Drain { id: Vec<u8> },
+    Remove { id: Vec<u8> },
+}
+
+pub enum Report {
+    Drained { id: Vec<u8> },
+    Reopened { serial: u32, connection: u64 },
+}
+
+/// The supervisor's end.
+pub struct Log {
+    commands: Sender<Command>,
+    wake: OwnedFd,
+    pub reports: Receiver<Report>,
+    pub reported: OwnedFd,
+}
+
+impl Log {
+    pub fn send(&self, command: Command) {
+        // The thread lives as long as the process: a panic aborts both.
+        let _ = self.commands.send(command);
+        let _ = socket::send(self.wake.as_fd(), b"w", &[], &[]);
+    }
+}
+
+pub fn start() -> Result<Log, Errno> {
+    let (wake, woken) = socket::pair()?;
+    let (report_write, reported) = socket::pair()?;
+    for fd in [&wake, &woken, &report_write, &reported] {
+        rustix::io::ioctl_fionbio(fd, true)?;
+    }
+    let (commands, receiver) = channel();
+    let (sender, reports) = channel();
+    let thread = LogThread { streams: Vec::new(), files: Vec::new(), receiver, woken, sender, report_write };
+    std::thread::Builder::new()
+        .name("log".into())
+        .stack_size(128 * 1024)
+        .spawn(move || thread.run())
+        .map_err(|_| Errno::AGAIN)?;
+    Ok(Log { commands, wake, reports, reported })
+}
+
+/// One container's log file; absent for a container without a log.
+struct LogFile {
+    id: Vec<u8>,
+    file: Option<File>,
+}
+
+struct Stream {
+    id: Vec<u8>,
+    name: &'static str,
+    fd: OwnedFd,
+    /// An unfinished line.
+    line: Vec<u8>,
+    /// Formatted bytes that the disk has refused so far.
+    unwritten: Vec<u8>,
+    clients: Vec<OwnedFd>,
+    is_open: bool,
+}
+
+struct LogThread {
+    streams: Vec<Stream>,
+    files: Vec<LogFile>,
+    receiver: Receiver<Command>,
+    woken: OwnedFd,
+    sender: Sender<Report>,
+    report_write: OwnedFd,
+}
+
+impl LogThread {
+    fn run(mut self) {
+        loop {
+            let ready: Vec<usize> =
+                (0..self.streams.len()).filter(|at| self.streams[*at].is_open && self.streams[*at].unwritten.is_empty()).collect();
+            let mut fds = vec![self.woken.as_fd()];
+            fds.extend(ready.iter().map(|at| self.streams[*at].fd.as_fd()));
+            let is_waiting_for_disk = self.streams.iter().any(|stream| !stream.unwritten.is_empty());
+            let Ok(readable) = socket::poll_readable(&fds, if is_waiting_for_disk { RETRY_MS } else { -1 }) else {
+                continue;
+            };
+            for (at, _) in ready.iter().zip(&readable[1..]).filter(|(_, is_readable)| **is_readable) {
+                self.copy(*at);
+            }
+            for at in 0..self.streams.len() {
+                self.flush(at);
+            }
+            if readable[0] {
+                while socket::receive(self.woken.as_fd(), 8).is_ok_and(|packet| packet.is_some()) {}
+                while let Ok(command) = self.receiver.try_recv() {
+                    self.handle(command);
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Add { id, stdout, stderr, log } => {
+                for (name, fd) in [("stdout", stdout), ("stderr", stderr)] {
+                    if let Some(fd) = fd {
+                        let _ = rustix::io::ioctl_fionbio(&fd, true);
+                        self.streams.push(Stream {
+                            id: id.clone(),
+                            name,
+                            fd,
+                            line: Vec::new(),
+                            unwritten: Vec::new(),
+                            clients: Vec::new(),
+                            is_open: true,
+                        });
+                    }
+                }
+                self.files.push(LogFile { id, file: log.map(File::from) });
+            }
+            Command::Reopen { id, log, serial, connection } => {
+                if let Some(file) = self.files.iter_mut().find(|file| file.id == id) {
+                    file.file = Some(File::from(log));
+                }
+                self.report(Report::Reopened { serial, connection });
+            }
+            Command::Attach { id, stdout, stderr } => {
+                for (name, client) in [("stdout", stdout), ("stderr", stderr)] {
+                    let stream = self.streams.iter_mut().find(|stream| stream.id == id && stream.name == name);
+                    if let (Some(stream), Some(client)) = (stream.filter(|stream| stream.is_open), client) {
+                        let _ = rustix::io::ioctl_fionbio(&client, true);
+                        stream.clients.push(client);
+                    }
+                }
+            }
+            Command::Drain { id } => {
+                for at in 0..self.streams.len() {
+                    while self.streams[at].id == id && self.copy(at) {}
+                }
+                self.report(Report::Drained { id });
+            }
+            Command::Remove { id } => {
+                self.streams.retain(|stream| stream.id != id);
+                self.files.retain(|file| file.id != id);
+            }
+        }
+    }
+
+    fn report(&self, report: Report) {
+        let _ = self.sender.send(report);
+        let _ = socket::send(self.report_write.as_fd(), b"r", &[], &[]);
+    }
+
+    /// Copies one chunk. False when there is nothing to copy for the moment, or ever.
+    fn copy(&mut self, at: usize) -> bool {
+        let stream = &mut self.streams[at];
+        if !stream.is_open || !stream.unwritten.is_empty() {
+            return false;
+        }
+        let mut chunk = [0; LINE_MAX];
+        let len = match rustix::io::read(&stream.fd, &mut chunk) {
+            Err(Errno::AGAIN | Errno::INTR) => return false,
+            // A terminal whose last process is gone says EIO.
+            Ok(0) | Err(_) => {
+                stream.is_open = false;
+                stream.clients.clear();
+                stream.end();
+                self.flush(at);
+                return false;
+            }
+            Ok(len) => len,
+        };
+        stream.clients.retain(|client| rustix::io::write(client, &chunk[..len]) == Ok(len));
+        stream.take(&chunk[..len]);
+        self.flush(at);
+        true
+    }
+
+    fn flush(&mut self, at: usize) {
+        let stream = &mut self.streams[at];
+        let file = self.files.iter_mut().find(|file| file.id == stream.id).and_then(|file| file.file.as_mut());
+        let Some(file) = file else {
+            stream.unwritten.clear();
+            return;
+        };
+        while !stream.unwritten.is_empty() {
+            match file.write(&stream.unwritten) {
+                Ok(0) | Err(_) => return,
+                Ok(written) => drop(stream.unwritten.drain(..written)),
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Cuts `bytes` into log lines behind what is left of the last one.
+    fn take(&mut self, mut bytes: &[u8]) {
+        let now_ns = time::now_ns();
+        while !bytes.is_empty() {
+            let room = LINE_MAX - self.line.len();
+            let window = &bytes[..bytes.len().min(room)];
+            match window.iter().position(|byte| *byte == b'\n') {
+                Some(end) => {
+                    self.line.extend_from_slice(&window[..end]);
+                    self.put(now_ns, b'F');
+                    bytes = &bytes[end + 1..];
+                }
+                None => {
+                    self.line.extend_from_slice(window);
+                    bytes = &bytes[window.len()..];
+                    if self.line.len() == LINE_MAX {
+                        self.put(now_ns, b'P');
+                    }
+                }
+            }
+        }
+    }
+
+    /// The stream is over: what is left is a line without its newline.
+    fn end(&mut self) {
+        if !self.line.is_empty() {
+            self.put(time::now_ns(), b'F');
+        }
+    }
+
+    fn put(&mut self, now_ns: i64, tag: u8) {
+        time::put_rfc3339(now_ns, &mut self.unwritten);
+        self.unwritten.push(b' ');
+        self.unwritten.extend_from_slice(self.name.as_bytes());
+        self.unwritten.extend_from_slice(&[b' ', tag, b' ']);
+        self.unwritten.append(&mut self.line);
+        self.unwritten.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(chunks: &[&[u8]], lines: &[(&str, usize)]) {
+        let (fd, _peer) = socket::pair().unwrap();
+        let (id, line, unwritten, clients) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut stream = Stream { id, name: "stdout", fd, line, unwritten, clients, is_open: true };
+        chunks.iter().for_each(|chunk| stream.take(chunk));
+        stream.end();
+        let text = String::from_utf8(stream.unwritten).unwrap();
+        let seen: Vec<(&str, usize)> = text
+            .lines()
+            .map(|line| line.splitn(4, ' ').collect::<Vec<_>>())
+            .map(|fields| (fields[2], fields[3].len()))
+            .collect();
+        assert_eq!(seen, lines);
+    }
+
+    #[test]
+    fn cuts_lines() {
+        check(&[b"one\ntwo\n"], &[("F", 3), ("F", 3)]);
+        check(&[b"on", b"e\n\n"], &[("F", 3), ("F", 0)]);
+        check(&[b"no newline"], &[("F", 10)]);
+        check(&[&[b'x'; LINE_MAX + 5], b"\n"], &[("P", LINE_MAX), ("F", 5)]);
+        check(&[&[b'x'; LINE_MAX], b"\n"], &[("P", LINE_MAX), ("F", 0)]);
+    }
+}
