@@ -1,3 +1,4 @@
 //! The runtime: sandboxes, containers, images.
 
+pub mod images;
 pub mod rootfs;

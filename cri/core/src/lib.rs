@@ -1,3 +1,4 @@
 //! Computes LaunchSpec, seccomp trees, image layer plans.
 
 pub mod image;
+pub mod images;
