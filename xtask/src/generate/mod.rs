@@ -1,10 +1,12 @@
 //! `cargo xtask generate-kinds`: writes the tables of the built-in API from recorded facts.
 //!
-//! Sources: discovery, Tables and OpenAPI of a real API server (`tests/golden/upstream/api`), and the field numbers of
-//! `generated.proto` in the Go modules `k8s.io/api`, `apimachinery`, `apiextensions-apiserver` and `kube-aggregator`. What it
-//! writes is committed, so that a build needs none of this.
+//! Sources: discovery, Tables and OpenAPI of a real API server (`tests/golden/upstream/api`), and protobuf field numbers from the
+//! struct tags in the Go modules `k8s.io/{api,apimachinery,apiextensions-apiserver,kube-aggregator}` (fetch them once with
+//! `go mod download`). What it writes is committed, so that a build needs none of this.
 
+mod gosource;
 mod kinds;
+mod types;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -26,10 +28,20 @@ pub fn run(root: &Path) -> Result<()> {
     let facts = root.join("tests/golden/upstream/api");
     let discovery = cases(&facts.join("discovery.json"))?;
     let tables = cases(&facts.join("tables.json"))?;
-    write(
-        root.join("base/api/src/kinds/kinds.tbl"),
-        &kinds::generate(&discovery, &tables)?,
-    )
+    let kinds = kinds::generate(&discovery, &tables)?;
+    write(root.join("base/api/src/kinds/kinds.tbl"), &kinds)?;
+    let openapi = cases(&facts.join("openapi.json"))?;
+    let types = types::generate(&openapi, &go_modules()?)?;
+    write(root.join("apiserver-lite/core/src/schema/types.tbl"), &types)
+}
+
+/// Where `go mod download` puts modules: `GOMODCACHE`, else Kedge's own cache.
+fn go_modules() -> Result<PathBuf> {
+    let cache = |key: &str, rest: &str| std::env::var_os(key).map(|home| PathBuf::from(home).join(rest));
+    cache("GOMODCACHE", "")
+        .or_else(|| cache("XDG_CACHE_HOME", "kedge/go/mod"))
+        .or_else(|| cache("HOME", ".cache/kedge/go/mod"))
+        .ok_or_else(|| Error("set GOMODCACHE to the folder of the Go modules".to_owned()))
 }
 
 /// The `cases` of a recording.

@@ -1,0 +1,112 @@
+//! Recorded bytes of a real API server against the JSON of the same objects.
+
+use super::*;
+use crate::schema::{conform, json::Node};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+fn vectors() -> serde_json::Map<String, Value> {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/golden/upstream/api/vectors/protobuf.json"
+    );
+    let text = std::fs::read(path).expect("the recorded vectors");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+/// Envelope, message and typed form, as a request body passes through them.
+fn decoded(bytes: &[u8]) -> Value {
+    let any = Expected {
+        group: "",
+        version: "v1",
+        kind: "",
+    };
+    let value = decode(bytes, any).expect("decodes");
+    let (api_version, kind) = (text(&value, "apiVersion"), text(&value, "kind"));
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let ty = types()
+        .of(group, version, &kind)
+        .unwrap_or_else(|| panic!("no type for {api_version} {kind}"));
+    let mut fitted = conform(Node::from(value), ty).expect("fits").value;
+    fitted["apiVersion"] = api_version.into();
+    fitted["kind"] = kind.into();
+    fitted
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn recorded_objects_decode_to_their_json() {
+    let mut compared = 0;
+    for (name, steps) in vectors() {
+        for step in steps.as_array().into_iter().flatten() {
+            let (Some(bytes), expected) = (step["protobuf"].as_str(), &step["json"]) else {
+                continue;
+            };
+            let bytes = STANDARD.decode(bytes).expect("base64");
+            if !expected.is_object() || text(expected, "kind").ends_with("List") {
+                continue;
+            }
+            let (found, mut expected) = (decoded(&bytes), expected.clone());
+            without_type_meta(expected.pointer_mut("/spec/volumeClaimTemplates"));
+            assert_eq!(found, expected, "{name}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 42);
+}
+
+/// The server names the kind of claim templates in JSON; in protobuf there is no place for it.
+fn without_type_meta(templates: Option<&mut Value>) {
+    for template in templates
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
+        template.retain(|key, _| key != "apiVersion" && key != "kind");
+    }
+}
+
+#[test]
+fn recorded_request_bodies_decode() {
+    let mut decoded_bodies = 0;
+    for (_, steps) in vectors() {
+        for step in steps
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|s| s["request"].is_string() || s["request"].is_object())
+        {
+            let bytes = STANDARD.decode(text(step, "protobuf")).expect("base64");
+            assert!(decoded(&bytes)["metadata"]["name"].is_string());
+            decoded_bodies += 1;
+        }
+    }
+    assert_eq!(decoded_bodies, 41);
+}
+
+#[test]
+fn broken_bodies_are_refused() {
+    let expected = Expected {
+        group: "",
+        version: "v1",
+        kind: "Pod",
+    };
+    let check = |body: &[u8], why: &str| {
+        let error = decode(body, expected).expect_err("refused");
+        assert_eq!(
+            (error.code, error.message.contains(why)),
+            (400, true),
+            "{}",
+            error.message
+        );
+    };
+    check(b"{}", "expected prefix [107 56 115 0]");
+    check(b"k8s\0\x12\x7f", "unexpected EOF");
+    check(b"k8s\0\x12\x02\x0a\x05", "unexpected EOF");
+    // A spec that is a number.
+    check(b"k8s\0\x12\x02\x10\x05", "wrong wire type");
+}
