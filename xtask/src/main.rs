@@ -1,6 +1,7 @@
 //! Developer verbs: tidy, dist, lab, sim, round, bench.
 
 mod generate;
+mod hello_image;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ fn main() -> ExitCode {
         .parent()
         .expect("xtask lies in the workspace");
     match std::env::args().nth(1).as_deref() {
+        Some("hello-image") => report(hello_image::run(root, std::env::args().nth(2))),
         Some("generate-kinds") => report(generate::run(root)),
         _ => ExitCode::SUCCESS,
     }
