@@ -1,6 +1,7 @@
 //! The unsafe door: clone3, mounts, namespaces, cgroups, seccomp, capabilities, netlink, bpf.
 //!
 //! Thin functions with owned descriptors over system calls that no crate of ours offers safely. Nothing here knows a pod.
+pub mod bpf;
 pub mod cgroup;
 pub mod clone;
 pub mod memfd;
