@@ -19,7 +19,6 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// A projected struct that a cache can hold.
 pub trait Cached: DeserializeOwned + Send + Sync + 'static {
-    const RESOURCE: Resource;
     fn meta(&self) -> &ObjectMeta;
 
     fn key(&self) -> ObjectKey {
@@ -27,22 +26,44 @@ pub trait Cached: DeserializeOwned + Send + Sync + 'static {
     }
 }
 
+/// A projected struct of one kind.
+pub trait CachedKind: Cached {
+    const RESOURCE: Resource;
+}
+
+/// Declares that structs with a field `metadata` are kept in caches: `cached! { Pod = PODS; }`.
+#[macro_export]
 macro_rules! cached {
-    ($($kind:ty = $resource:ident;)*) => {
-        $(impl Cached for $kind {
-            const RESOURCE: Resource = kedge_api::resource::$resource;
-            fn meta(&self) -> &ObjectMeta {
+    ($($kind:ty = $resource:expr;)*) => {
+        $(impl $crate::Cached for $kind {
+            fn meta(&self) -> &$crate::ObjectMeta {
                 &self.metadata
             }
+        }
+        impl $crate::CachedKind for $kind {
+            const RESOURCE: $crate::Resource = $resource;
         })*
     };
 }
 
 cached! {
-    kedge_api::Pod = PODS;
-    kedge_api::Node = NODES;
-    kedge_api::Service = SERVICES;
-    kedge_api::EndpointSlice = ENDPOINT_SLICES;
+    kedge_api::Pod = kedge_api::resource::PODS;
+    kedge_api::Node = kedge_api::resource::NODES;
+    kedge_api::Service = kedge_api::resource::SERVICES;
+    kedge_api::EndpointSlice = kedge_api::resource::ENDPOINT_SLICES;
+}
+
+/// The metadata of an object of any kind, for readers that need no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct PartialObject {
+    pub metadata: ObjectMeta,
+}
+
+impl Cached for PartialObject {
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
 }
 
 /// All objects of one kind (under one selector). Share it as `Arc`; clones of the `Arc` read the same memory.
@@ -50,6 +71,8 @@ pub struct Cache<T> {
     objects: Mutex<ObjectCache<T>>,
     wakers: Mutex<BTreeMap<SubscriberId, Arc<Notify>>>,
     synced: watch::Sender<bool>,
+    /// The resourceVersion up to which this cache knows everything.
+    revision: watch::Sender<u64>,
 }
 
 /// One reader's place in a cache; see [`ObjectCache`] for what it is handed.
@@ -59,15 +82,23 @@ pub struct Subscription<T> {
     notify: Arc<Notify>,
 }
 
-impl<T: Cached> Cache<T> {
+impl<T: CachedKind> Cache<T> {
     /// Starts to follow the kind. Returns at once; see [`Cache::synced`].
     pub fn start(client: Client, options: WatchOptions) -> Arc<Cache<T>> {
+        Cache::start_of(T::RESOURCE, client, options)
+    }
+}
+
+impl<T: Cached> Cache<T> {
+    /// Starts to follow any resource.
+    pub fn start_of(of: Resource, client: Client, options: WatchOptions) -> Arc<Cache<T>> {
         let cache = Arc::new(Cache {
             objects: Mutex::new(ObjectCache::default()),
             wakers: Mutex::new(BTreeMap::new()),
             synced: watch::Sender::new(false),
+            revision: watch::Sender::new(0),
         });
-        tokio::spawn(follow(Arc::downgrade(&cache), client, options));
+        tokio::spawn(follow(of, Arc::downgrade(&cache), client, options));
         cache
     }
 
@@ -79,6 +110,24 @@ impl<T: Cached> Cache<T> {
 
     pub fn is_synced(&self) -> bool {
         *self.synced.borrow()
+    }
+
+    /// Waits until the cache has seen the write that got this resourceVersion; false if it has not after `deadline`.
+    pub async fn saw(&self, revision: u64, deadline: Duration) -> bool {
+        let mut seen = self.revision.subscribe();
+        tokio::time::timeout(deadline, seen.wait_for(|seen| *seen >= revision))
+            .await
+            .is_ok()
+    }
+
+    fn advance(&self, version: &str) {
+        if let Ok(revision) = version.parse::<u64>() {
+            self.revision.send_if_modified(|seen| {
+                let newer = revision > *seen;
+                *seen = revision.max(*seen);
+                newer
+            });
+        }
     }
 
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
@@ -156,20 +205,20 @@ impl<T> Drop for Subscription<T> {
     }
 }
 
-async fn follow<T: Cached>(cache: Weak<Cache<T>>, client: Client, mut options: WatchOptions) {
+async fn follow<T: Cached>(of: Resource, cache: Weak<Cache<T>>, client: Client, mut options: WatchOptions) {
     options.timeout_s = WATCH_TIMEOUT_S;
     let mut backoff = Backoff::new(RETRY_INITIAL, RETRY_MAX);
     let mut version: Option<String> = None;
     while cache.strong_count() > 0 {
         options.resource_version = version.clone();
-        match follow_once(&cache, &client, &options, &mut version).await {
+        match follow_once(of, &cache, &client, &options, &mut version).await {
             Ok(()) => backoff.reset(),
             Err(error) => {
                 if error.is_gone() || matches!(error, Error::Decode { .. }) {
                     version = None;
                 }
                 let delay = backoff.next_delay();
-                tracing::debug!(kind = T::RESOURCE.kind, %error, ?delay, "watch ended, will retry");
+                tracing::debug!(kind = of.kind, %error, ?delay, "watch ended, will retry");
                 tokio::time::sleep(delay).await;
             }
         }
@@ -178,12 +227,13 @@ async fn follow<T: Cached>(cache: Weak<Cache<T>>, client: Client, mut options: W
 
 /// One watch from start to end. `version` is where the next one may continue.
 async fn follow_once<T: Cached>(
+    of: Resource,
     cache: &Weak<Cache<T>>,
     client: &Client,
     options: &WatchOptions,
     version: &mut Option<String>,
 ) -> Result<()> {
-    let mut watch = client.watch(T::RESOURCE, options).await?;
+    let mut watch = client.watch(of, options).await?;
     let mut initial = version.is_none().then(BTreeMap::new);
     while let Some(event) = watch.next::<T>().await? {
         let Some(cache) = cache.upgrade() else {
@@ -194,15 +244,19 @@ async fn follow_once<T: Cached>(
                 initial.insert(object.key(), object);
             }
             (WatchEvent::Applied(object), None) => {
-                *version = Some(object.meta().resource_version.clone());
+                let seen = object.meta().resource_version.clone();
                 cache.change(|objects| objects.apply(object.key(), object));
+                cache.advance(&seen);
+                *version = Some(seen);
             }
             (WatchEvent::Deleted(object), Some(initial)) => {
                 initial.remove(&object.key());
             }
             (WatchEvent::Deleted(object), None) => {
-                *version = Some(object.meta().resource_version.clone());
+                let seen = object.meta().resource_version.clone();
                 cache.change(|objects| objects.delete(&object.key()));
+                cache.advance(&seen);
+                *version = Some(seen);
             }
             (
                 WatchEvent::Bookmark {
@@ -211,11 +265,14 @@ async fn follow_once<T: Cached>(
                 },
                 _,
             ) => {
-                *version = Some(resource_version);
                 if initial_end && let Some(all) = initial.take() {
                     cache.change(|objects| objects.replace(all));
                     cache.synced.send_replace(true);
                 }
+                if initial.is_none() {
+                    cache.advance(&resource_version);
+                }
+                *version = Some(resource_version);
             }
         }
     }

@@ -5,12 +5,16 @@
 
 mod cache;
 mod error;
+mod events;
 mod request;
 mod transport;
 mod watch;
 
-pub use cache::{Cache, Cached, Subscription};
+pub use cache::{Cache, Cached, CachedKind, PartialObject, Subscription};
 pub use error::{ApiStatus, Error, Result};
+pub use events::{Event, Recorder};
+pub use kedge_serving::{BoxBody, BoxError};
 pub use request::{Client, DeleteOptions, ListOptions, PatchKind};
-pub use transport::{BoxBody, BoxError};
 pub use watch::{WatchEvent, WatchOptions};
+
+pub use kedge_api::{ObjectMeta, Resource};

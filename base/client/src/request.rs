@@ -197,10 +197,13 @@ impl Client {
     }
 
     /// A GET whose successful answer is read as it comes.
-    pub(crate) async fn open(&self, path: &str) -> Result<Response<Body>> {
+    pub(crate) async fn open(&self, path: &str, accept: &'static str) -> Result<Response<Body>> {
         let doing = format!("GET {path}");
-        self.send(self.request(Method::GET, path, Bytes::new(), "", &doing)?, &doing)
-            .await
+        let mut request = self.request(Method::GET, path, Bytes::new(), "", &doing)?;
+        request
+            .headers_mut()
+            .insert(ACCEPT, HeaderValue::from_static(accept));
+        self.send(request, &doing).await
     }
 
     fn request(

@@ -1,17 +1,12 @@
 //! How requests reach the server: over TLS as a kubeconfig says, or in process.
 
 use crate::{Client, Error, Result};
-use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use kedge_api::Identity;
+use kedge_serving::{BoxBody, BoxError};
 use std::path::Path;
 use tower::{Service, ServiceExt};
-
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// The body type of in-process requests and answers.
-pub type BoxBody = UnsyncBoxBody<Bytes, BoxError>;
 
 impl Client {
     /// A client whose requests go straight to `service` (the API server's, in this process) as `identity`. The identity travels

@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 /// A frame larger than this ends the watch (objects are at most 1.5 MiB).
 const FRAME_BYTES_MAX: usize = 16 << 20;
 
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WatchOptions {
     /// None: of all namespaces.
@@ -23,6 +25,8 @@ pub struct WatchOptions {
     pub resource_version: Option<String>,
     /// The server ends the watch after so many seconds.
     pub timeout_s: u32,
+    /// Ask for `PartialObjectMetadata` instead of whole objects.
+    pub metadata_only: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +70,12 @@ impl Client {
                 .text("resourceVersionMatch", "NotOlderThan"),
         };
         let path = format!("{}{}", of.path(options.namespace.as_deref()), query.finish());
-        let response = self.open(&path).await?;
+        let accept = if options.metadata_only {
+            METADATA_ONLY
+        } else {
+            "application/json"
+        };
+        let response = self.open(&path, accept).await?;
         Ok(Watch {
             body: response.into_body(),
             buffer: BytesMut::new(),
