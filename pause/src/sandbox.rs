@@ -64,7 +64,11 @@ pub fn setup(spec: &SandboxSpec) -> Result<Namespaces, Failure> {
     let (ours, theirs) = socket::pair().at(Step::Clone)?;
     // SAFETY: the child only makes system calls on prepared values, and ends.
     let (pid, pidfd) = match unsafe { clone::fork(wanted, None) }.at(Step::Clone)? {
-        Forked::Child => holder(spec, &paths, theirs.as_fd()),
+        Forked::Child => {
+            // The end of the other end is what this child waits for.
+            drop(ours);
+            holder(spec, &paths, theirs.as_fd())
+        }
         Forked::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop(theirs);
@@ -150,7 +154,8 @@ fn holder(spec: &SandboxSpec, paths: &[std::ffi::CString], status: BorrowedFd<'_
         child::fail(status, &failure);
     }
     let is_told = socket::send(status, b"R", &[], &[]).is_ok();
-    if !is_told || !spec.shared_pid || !wait(b'S') {
+    // Alive until its namespaces are held by descriptors; then it is told to stay, or its peer is gone.
+    if !is_told || !wait(b'S') {
         process::exit_now(0);
     }
     // SAFETY: this process uses no descriptor any more.
@@ -197,5 +202,7 @@ fn become_init(is_mapped: bool) -> Steps {
     process::set_user(user, user, &[]).at(Step::User)?;
     process::set_capabilities(0, 0).at(Step::Capabilities)?;
     process::set_undumpable().at(Step::Session)?;
+    // After the change of user, which clears it: PID 1 never outlives the supervisor.
+    process::set_parent_death_signal(libc::SIGKILL).at(Step::Session)?;
     process::set_no_new_privs().at(Step::Session)
 }
