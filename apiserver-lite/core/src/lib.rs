@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod attributes;
+pub mod authentication;
 pub mod authorization;
 pub mod bootstrap;
 pub mod managed_fields;

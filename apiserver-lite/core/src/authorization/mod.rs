@@ -182,7 +182,7 @@ fn describe(a: &Attributes) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const GOLDEN: &str = include_str!("../../../../tests/golden/upstream/api/auth.json");
