@@ -33,20 +33,17 @@ pub struct TypeError(pub String);
 
 /// Fits a document to a type.
 pub fn conform(node: Node, ty: &'static Type) -> Result<Conformed, TypeError> {
-    let mut walk = Walk {
-        problems: Vec::new(),
-        path: String::new(),
-        go_path: Vec::new(),
-    };
-    let value = match node {
-        Node::Null => walk.object(ty, Vec::new())?,
-        Node::Object(entries) => walk.object(ty, entries)?,
-        other => return Err(go_value_error(&other, &ty.go_name())),
-    };
-    Ok(Conformed {
-        value,
-        problems: walk.problems,
-    })
+    Walk::default().run(node, ty)
+}
+
+/// The same for a document that upstream converts without writing it down as JSON (strategic merge patch), which only differs
+/// in what it says about wrong types.
+pub fn conform_unstructured(node: Node, ty: &'static Type) -> Result<Conformed, TypeError> {
+    Walk {
+        unstructured: true,
+        ..Walk::default()
+    }
+    .run(node, ty)
 }
 
 /// Brings an object that our own code changed into the form that upstream prints: zero values and canonical leaves.
@@ -54,7 +51,9 @@ pub fn normalize(value: Value, ty: &'static Type) -> Result<Value, TypeError> {
     conform(Node::from(value), ty).map(|c| c.value)
 }
 
+#[derive(Default)]
 struct Walk {
+    unstructured: bool,
     problems: Vec<String>,
     /// Where the walk stands: `spec.containers[0]`.
     path: String,
@@ -72,6 +71,18 @@ struct Place {
 }
 
 impl Walk {
+    fn run(mut self, node: Node, ty: &'static Type) -> Result<Conformed, TypeError> {
+        let value = match node {
+            Node::Null => self.object(ty, Vec::new())?,
+            Node::Object(entries) => self.object(ty, entries)?,
+            other => return Err(go_value_error(&other, &ty.go_name())),
+        };
+        Ok(Conformed {
+            value,
+            problems: self.problems,
+        })
+    }
+
     fn object(&mut self, ty: &'static Type, entries: Vec<(String, Node)>) -> Result<Value, TypeError> {
         let mut map = Map::new();
         let mut seen: BTreeSet<&'static str> = BTreeSet::new();
@@ -230,6 +241,9 @@ impl Walk {
 
     /// `json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool`.
     fn misfit(&self, found: &str, place: Place) -> TypeError {
+        if self.unstructured {
+            return unstructured_misfit(found, place);
+        }
         let (owner, path) = (place.owner.name, self.go_path.join("."));
         let wanted = if place.inner {
             place.field.go_item()
@@ -240,6 +254,34 @@ impl Walk {
             "json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}"
         ))
     }
+}
+
+/// The words of upstream's converter of unstructured content, which names Go's kinds and no field.
+fn unstructured_misfit(found: &str, place: Place) -> TypeError {
+    let found = match found {
+        "array" => "slice",
+        "object" => "map",
+        "number" => "int64",
+        number if number.starts_with("number ") => "float64",
+        other => other,
+    };
+    let mut wanted = place.field.ty;
+    if let (true, Ty::List(item) | Ty::Map(item)) = (place.inner, wanted) {
+        wanted = *item;
+    }
+    TypeError(match wanted {
+        Ty::Ref(..) => format!("cannot restore struct from: {found}"),
+        Ty::List(_) | Ty::Bytes => format!("cannot restore slice from {found}"),
+        Ty::Map(_) => format!("cannot restore map from {found}"),
+        Ty::String | Ty::Bool | Ty::Int32 | Ty::Int64 | Ty::Float64 => {
+            let wanted = if place.inner {
+                place.field.go_item()
+            } else {
+                place.field.go_type()
+            };
+            format!("cannot convert {found} to {wanted}")
+        }
+    })
 }
 
 fn go_value_error(found: &Node, wanted: &str) -> TypeError {
@@ -275,7 +317,9 @@ fn bytes(text: &str) -> Result<Value, TypeError> {
         Err(error) => {
             let at = match error {
                 base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
-                base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => packed.len(),
+                base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
+                    packed.len() / 4 * 4
+                }
             };
             Err(TypeError(format!("illegal base64 data at input byte {at}")))
         }

@@ -102,26 +102,32 @@ pub fn decode(
         },
     };
     let said = said(&node).map_err(|why| unrecognized(expected, &why, body))?;
-    check_kind(&said, expected)?;
     let cannot = |why: &str| {
-        let kind = if said.kind.is_empty() {
-            expected.kind
-        } else {
-            &said.kind
-        };
+        let kind = Some(said.kind.as_str())
+            .filter(|k| !k.is_empty())
+            .unwrap_or(expected.kind);
+        let version = said
+            .api_version
+            .rsplit('/')
+            .next()
+            .filter(|v| !v.is_empty())
+            .unwrap_or(expected.version);
         ApiError::bad_request(format!(
-            "{kind} in version \"{}\" cannot be handled as a {}: {why}",
-            expected.version, expected.kind
+            "{kind} in version \"{version}\" cannot be handled as a {}: {why}",
+            expected.kind
         ))
     };
+    check_kind(&said, expected, &node).map_err(|mismatch| match mismatch {
+        Mismatch::Version(why) => ApiError::bad_request(why),
+        Mismatch::Kind(why) => cannot(&why),
+    })?;
     let conformed = conform(node, ty).map_err(|e| cannot(&e.0))?;
     problems.extend(conformed.problems);
     if validation == FieldValidation::Strict && !problems.is_empty() {
         return Err(cannot(&format!("strict decoding error: {}", problems.join(", "))));
     }
     let mut value = conformed.value;
-    value["apiVersion"] = expected.api_version().into();
-    value["kind"] = expected.kind.into();
+    set_kind(&mut value, expected);
     let warnings = if validation == FieldValidation::Ignore {
         Vec::new()
     } else {
@@ -166,75 +172,73 @@ fn said(node: &Node) -> Result<Said, String> {
     })
 }
 
-fn check_kind(said: &Said, expected: Expected<'_>) -> Result<(), ApiError> {
+/// A body of another kind or version than the handler's. Upstream first decodes it as what it says it is.
+enum Mismatch {
+    /// Of the same kind.
+    Version(String),
+    Kind(String),
+}
+
+fn check_kind(said: &Said, expected: Expected<'_>, node: &Node) -> Result<(), Mismatch> {
     let wanted = expected.api_version();
     let kind_fits = said.kind.is_empty() || said.kind == expected.kind;
     let version_fits = said.api_version.is_empty() || said.api_version == wanted;
     if kind_fits && version_fits {
         return Ok(());
     }
-    let (group, version) = said
-        .api_version
-        .split_once('/')
-        .unwrap_or(("", &said.api_version));
-    let (group, version) = if version.is_empty() {
-        (expected.group, expected.version)
-    } else {
-        (group, version)
-    };
     let kind = if said.kind.is_empty() {
         expected.kind
     } else {
         &said.kind
     };
-    if is_registered(group, version, kind) && kind == expected.kind {
-        let found = if group.is_empty() {
-            version.to_owned()
-        } else {
-            format!("{group}/{version}")
-        };
-        return Err(ApiError::bad_request(format!(
-            "the API version in the data ({found}) does not match the expected API version ({wanted})"
+    let api_version = if said.api_version.is_empty() {
+        &wanted
+    } else {
+        &said.api_version
+    };
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let Some(ty) = super::types().of(group, version, kind) else {
+        return Err(Mismatch::Kind(format!(
+            "no kind \"{kind}\" is registered for version \"{api_version}\" in scheme \"{SCHEME}\""
+        )));
+    };
+    conform(node.clone(), ty).map_err(|e| Mismatch::Kind(e.0))?;
+    if kind == expected.kind {
+        return Err(Mismatch::Version(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
         )));
     }
-    let why = if is_registered(group, version, kind) {
-        let (from, to) = (internal_package(group, version), internal_name(expected.group));
-        format!(
-            "converting ({from}.{kind}) to ({to}.{}): unknown conversion",
-            expected.kind
-        )
-    } else {
-        let api_version = if group.is_empty() {
-            version.to_owned()
-        } else {
-            format!("{group}/{version}")
-        };
-        format!(
-            "no kind \"{kind}\" is registered for version \"{api_version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
-        )
-    };
-    Err(ApiError::bad_request(format!(
-        "{kind} in version \"{version}\" cannot be handled as a {}: {why}",
+    let internal = internal_package(expected.group);
+    Err(Mismatch::Kind(format!(
+        "converting ({version}.{kind}) to ({internal}.{}): unknown conversion",
         expected.kind
     )))
 }
 
-fn is_registered(group: &str, version: &str, kind: &str) -> bool {
-    super::types().of(group, version, kind).is_some()
-}
+/// Where upstream's registry of kinds was made; its errors print it.
+const SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";
 
-/// The Go package of a versioned type, as errors of conversion print it.
-fn internal_package<'a>(_group: &str, version: &'a str) -> &'a str {
-    version
-}
-
-/// The Go package of a group's internal types.
-fn internal_name(group: &str) -> &str {
+/// The Go package of a group's internal types, as errors of conversion print it.
+fn internal_package(group: &str) -> &str {
     if group.is_empty() {
         "core"
     } else {
         group.split('.').next().unwrap_or(group)
     }
+}
+
+/// Has a patch left apiVersion and kind alone?
+pub fn check_patched_kind(patched: &Value, expected: Expected<'_>) -> Result<(), String> {
+    let node = Node::from(patched.clone());
+    check_kind(&said(&node)?, expected, &node).map_err(|mismatch| match mismatch {
+        Mismatch::Version(why) | Mismatch::Kind(why) => why,
+    })
+}
+
+/// Writes the expected apiVersion and kind into an object.
+pub fn set_kind(value: &mut Value, expected: Expected<'_>) {
+    value["apiVersion"] = expected.api_version().into();
+    value["kind"] = expected.kind.into();
 }
 
 fn unrecognized(expected: Expected<'_>, why: &str, body: &[u8]) -> ApiError {
