@@ -100,6 +100,34 @@ pub fn invalid(path: &Path, value: impl Into<Value>, detail: &str) -> Finding {
     about(FindingKind::Invalid, "Invalid value", path, &value.into(), detail)
 }
 
+/// As [`invalid`], about a struct of upstream's own: its message names the struct's fields, in the struct's order.
+pub fn invalid_struct(path: &Path, fields: &[(&str, Value)], detail: &str) -> Finding {
+    finding(
+        FindingKind::Invalid,
+        path,
+        format!("Invalid value: {}", go_struct(fields)),
+        detail,
+    )
+}
+
+/// As [`duplicate`], with a reason, about a struct.
+pub fn duplicate_struct(path: &Path, fields: &[(&str, Value)], detail: &str) -> Finding {
+    finding(
+        FindingKind::Duplicate,
+        path,
+        format!("Duplicate value: {}", go_struct(fields)),
+        detail,
+    )
+}
+
+fn go_struct(fields: &[(&str, Value)]) -> String {
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("\"{name}\":{value}"))
+        .collect();
+    format!("{{{}}}", fields.join(","))
+}
+
 pub fn duplicate(path: &Path, value: impl Into<Value>) -> Finding {
     about(FindingKind::Duplicate, "Duplicate value", path, &value.into(), "")
 }

@@ -16,6 +16,7 @@ mod event;
 mod extension;
 pub mod field;
 mod flow_control;
+mod labels;
 mod networking;
 mod pod;
 mod policy;
@@ -23,8 +24,10 @@ mod rbac;
 #[cfg(test)]
 mod recordings;
 mod service;
+mod service_rules;
 mod storage;
 mod usual;
+mod workload_rules;
 mod workloads;
 
 use crate::status::Findings;
@@ -78,7 +81,7 @@ pub fn strategy_of(group: &str, kind: &str) -> &'static dyn Strategy {
         ("", "Pod") => &pod::Pod,
         ("", "Service") => &service::Service,
         ("", "Namespace") => &cluster::Namespace,
-        ("", "Node") => &cluster::NODE,
+        ("", "Node") => &cluster::Node,
         ("", "ConfigMap") => &config::CONFIG_MAP,
         ("", "Secret") => &config::SECRET,
         ("", "Endpoints") => &endpoints::ENDPOINTS,

@@ -1,7 +1,9 @@
 //! The kinds of `networking.k8s.io`.
 
 use super::access::{Fill, Read};
+use super::field::{Path, invalid};
 use super::usual::Usual;
+use crate::status::Findings;
 use serde_json::{Value, json};
 
 pub(super) static INGRESS: Usual = Usual {
@@ -56,4 +58,16 @@ fn default_network_policy(object: &mut Value) {
 
 fn default_port(port: &mut Value) {
     port.fill("protocol", "TCP");
+}
+
+/// Old fields take any text that reads as a range.
+pub(super) fn validate_cidr(text: &str, path: &Path) -> Findings {
+    if text.parse::<ipnet::IpNet>().is_ok() {
+        return Findings::new();
+    }
+    vec![invalid(
+        path,
+        text,
+        "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+    )]
 }

@@ -145,9 +145,16 @@ fn without_pod_admission(spec: &mut Value, asked: &Value) {
 }
 
 fn defaulted(request: &Value) -> Value {
+    defaulted_in("", request)
+}
+
+fn defaulted_in(namespace: &str, request: &Value) -> Value {
     let mut object = decoded(request);
     let strategy = strategy_of(group_of(request), request.text("kind"));
     with_server_metadata(&mut object);
+    if !namespace.is_empty() {
+        object.child("metadata")["namespace"] = namespace.into();
+    }
     strategy.default(&mut object);
     strategy.prepare_for_create(&mut object);
     object
@@ -172,4 +179,59 @@ fn defaulting() {
         }
     }
     enforce("defaulting", &passing, cases.len());
+}
+
+fn is_of_registry(field: &str) -> bool {
+    let own = ["metadata.taints", "metadata.annotations["];
+    field.starts_with("metadata.") && !own.iter().any(|own| field.starts_with(own))
+}
+
+/// The findings of a recorded refusal that are a strategy's to make: metadata is the registry's.
+fn recorded_findings(response: &Value) -> Vec<(String, String, String)> {
+    let causes = response["details"].list("causes").iter();
+    let causes = causes.filter(|cause| !is_of_registry(cause.text("field")));
+    causes
+        .map(|cause| {
+            (
+                cause.text("reason").into(),
+                cause.text("field").into(),
+                cause.text("message").into(),
+            )
+        })
+        .collect()
+}
+
+fn own_findings(request: &Value) -> Vec<(String, String, String)> {
+    let object = defaulted_in("kg-validation", request);
+    let findings = strategy_of(group_of(request), request.text("kind")).validate_create(&object);
+    findings
+        .iter()
+        .map(|f| (f.kind.reason().to_owned(), f.field.clone(), f.message.clone()))
+        .collect()
+}
+
+#[test]
+fn validation() {
+    let mut passing = BTreeSet::new();
+    let cases = cases("validation");
+    let mut counted = 0;
+    for (id, steps) in &cases {
+        let step = &steps[steps.len() - 1];
+        let (request, response) = (&step["request"], &step["response"]);
+        let is_ours = [201, 422].contains(&response.number("status").unwrap_or_default());
+        if request.text("method") != "POST" || !is_ours || !request["body"].has("kind") {
+            continue;
+        }
+        counted += 1;
+        let (ours, theirs) = (
+            own_findings(&request["body"]),
+            recorded_findings(&response["body"]),
+        );
+        if ours == theirs {
+            passing.insert(id.clone());
+        } else if std::env::var_os("KEDGE_SHOW").is_some() {
+            println!("{id} {}\n  ours   {ours:?}\n  theirs {theirs:?}", request["body"]);
+        }
+    }
+    enforce("validation", &passing, counted);
 }

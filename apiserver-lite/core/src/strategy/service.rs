@@ -5,7 +5,8 @@
 
 use super::access::{Fill, Read};
 use super::usual::keep_all_but_status;
-use super::{Part, Strategy};
+use super::{Part, Strategy, service_rules};
+use crate::status::Findings;
 use serde_json::{Value, json};
 
 pub(super) struct Service;
@@ -38,6 +39,17 @@ impl Strategy for Service {
             }
             Part::Status => keep_all_but_status(object, old),
             Part::Subresource(_) => {}
+        }
+    }
+
+    fn validate_create(&self, object: &Value) -> Findings {
+        service_rules::validate(object)
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value, part: Part<'_>) -> Findings {
+        match part {
+            Part::Main => service_rules::validate_update(object, old),
+            Part::Status | Part::Subresource(_) => Findings::new(),
         }
     }
 
@@ -95,7 +107,7 @@ fn needs_node_port(spec: &Value) -> bool {
     matches!(spec.text("type"), "NodePort" | "LoadBalancer")
 }
 
-fn needs_health_check_node_port(spec: &Value) -> bool {
+pub(super) fn needs_health_check_node_port(spec: &Value) -> bool {
     spec.text("type") == "LoadBalancer" && spec.text("externalTrafficPolicy") == "Local"
 }
 

@@ -1,8 +1,12 @@
 //! Volumes, claims and the kinds of `storage.k8s.io`.
 
 use super::access::{Fill, Read};
+use super::field::{Path, forbidden, ill_formed, invalid, not_supported, required};
+use super::labels::validate_selector;
 use super::pod::default_volume_source;
 use super::usual::Usual;
+use crate::status::Findings;
+use kedge_api::names;
 use serde_json::{Value, json};
 
 pub(super) static PERSISTENT_VOLUME: Usual = Usual {
@@ -121,4 +125,60 @@ fn add_finalizer(object: &mut Value, finalizer: &str) {
     if let Some(list) = metadata["finalizers"].as_array_mut() {
         list.push(finalizer.into());
     }
+}
+
+/// The spec of a claim, also in templates.
+pub(super) fn validate_claim_spec(spec: &Value, path: &Path) -> Findings {
+    let mut findings = Findings::new();
+    findings.extend(validate_access_modes(spec, path));
+    findings.extend(validate_selector(&spec["selector"], &path.child("selector")));
+    let amount = spec["resources"]["requests"].text("storage");
+    let at = path.child("resources").key("storage");
+    match amount.parse::<kedge_api::Quantity>() {
+        Ok(amount) if amount.is_zero() || amount.is_negative() => {
+            findings.push(invalid(&at, amount.to_string(), "must be greater than zero"));
+        }
+        Ok(_) => {}
+        Err(_) => findings.push(required(&at, "")),
+    }
+    let class = spec.text("storageClassName");
+    if !class.is_empty() {
+        findings.extend(ill_formed(
+            &path.child("storageClassName"),
+            class,
+            names::dns_subdomain(class),
+        ));
+    }
+    let mode = spec.text("volumeMode");
+    if spec.has("volumeMode") && !["Block", "Filesystem"].contains(&mode) {
+        findings.push(not_supported(
+            &path.child("volumeMode"),
+            mode,
+            &["Block", "Filesystem"],
+        ));
+    }
+    findings
+}
+
+fn validate_access_modes(spec: &Value, path: &Path) -> Findings {
+    const MODES: [&str; 4] = [
+        "ReadOnlyMany",
+        "ReadWriteMany",
+        "ReadWriteOnce",
+        "ReadWriteOncePod",
+    ];
+    let at = path.child("accessModes");
+    if spec.lacks("accessModes") {
+        return vec![required(&at, "at least 1 access mode is required")];
+    }
+    let mut findings = Findings::new();
+    for mode in spec.texts("accessModes").filter(|mode| !MODES.contains(mode)) {
+        findings.push(not_supported(&at, mode, &MODES));
+    }
+    let single = spec.texts("accessModes").any(|mode| mode == "ReadWriteOncePod");
+    if single && spec.list("accessModes").len() > 1 {
+        let why = "may not use ReadWriteOncePod with other access modes";
+        findings.push(forbidden(&at, why));
+    }
+    findings
 }

@@ -1,15 +1,24 @@
 //! Kinds of `apps/v1` that keep pods running, and the ReplicationController.
 
 use super::access::{Fill, Read};
-use super::pod::default_template;
+use super::field::{Path, immutable};
+use super::pod::{default_template, validate_template};
 use super::storage::default_claim_spec;
 use super::usual::Usual;
+use super::workload_rules::{
+    validate_counts, validate_daemon_set, validate_daemon_set_update, validate_deployment,
+    validate_deployment_update, validate_replica_set, validate_replication_controller, validate_revision,
+    validate_stateful_set, validate_stateful_set_update, with_fixed_selector,
+};
 use serde_json::{Value, json};
 
 pub(super) static DEPLOYMENT: Usual = Usual {
     default: default_deployment,
     status: Some(|_| json!({})),
     generation: &["spec"],
+    validate: validate_deployment,
+    validate_update: validate_deployment_update,
+    validate_part: validate_counts,
     ..Usual::PLAIN
 };
 
@@ -22,6 +31,9 @@ pub(super) static REPLICA_SET: Usual = Usual {
     },
     status: Some(|_| json!({"replicas": 0})),
     generation: &["spec"],
+    validate: validate_replica_set,
+    validate_update: |object, old| with_fixed_selector(validate_replica_set(object), object, old),
+    validate_part: validate_counts,
     ..Usual::PLAIN
 };
 
@@ -31,6 +43,9 @@ pub(super) static DAEMON_SET: Usual = Usual {
     on_update: count_templates,
     status: Some(|_| daemon_set_status()),
     generation: &["spec"],
+    validate: validate_daemon_set,
+    validate_update: validate_daemon_set_update,
+    validate_part: validate_counts,
     ..Usual::PLAIN
 };
 
@@ -38,11 +53,20 @@ pub(super) static STATEFUL_SET: Usual = Usual {
     default: default_stateful_set,
     status: Some(|_| json!({"replicas": 0, "availableReplicas": 0})),
     generation: &["spec"],
+    validate: validate_stateful_set,
+    validate_update: validate_stateful_set_update,
+    validate_part: validate_counts,
     ..Usual::PLAIN
 };
 
 pub(super) static CONTROLLER_REVISION: Usual = Usual {
     default: |object| object.fill("revision", 0),
+    validate: validate_revision,
+    validate_update: |object, old| {
+        let mut findings = validate_revision(object);
+        findings.extend(immutable(&Path::new("data"), &object["data"], &old["data"]));
+        findings
+    },
     ..Usual::PLAIN
 };
 
@@ -50,12 +74,17 @@ pub(super) static REPLICATION_CONTROLLER: Usual = Usual {
     default: default_replication_controller,
     status: Some(|_| json!({"replicas": 0})),
     generation: &["spec"],
+    validate: validate_replication_controller,
+    validate_update: |object, _| validate_replication_controller(object),
+    validate_part: validate_counts,
     ..Usual::PLAIN
 };
 
 pub(super) static POD_TEMPLATE: Usual = Usual {
     default: |object| default_template(object.child("template")),
     generation: &["template"],
+    validate: |object| validate_template(&object["template"], &Path::new("template")),
+    validate_update: |object, _| validate_template(&object["template"], &Path::new("template")),
     ..Usual::PLAIN
 };
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 /// The defaults of every pod spec, also of a template's.
 fn default_pod_spec(spec: &mut Value) {
+    drop_disabled_fields(spec);
     spec.fill_text("dnsPolicy", "ClusterFirst");
     spec.fill_text("restartPolicy", "Always");
     spec.child("securityContext");
@@ -19,6 +20,20 @@ fn default_pod_spec(spec: &mut Value) {
     spec.each("volumes", default_volume);
     spec.with("resources", default_amounts);
     spec.canonical_resources("overhead");
+}
+
+/// Fields behind feature gates that are off by default in 1.36 are not there for anybody.
+fn drop_disabled_fields(spec: &mut Value) {
+    spec.each("volumes", |volume| {
+        volume.with("projected", |projected| {
+            projected.each("sources", |source| source.drop_field("clusterTrustBundle"));
+        })
+    });
+    for list in ["initContainers", "containers"] {
+        spec.each(list, |container| {
+            container.with("lifecycle", |hooks| hooks.drop_field("stopSignal"))
+        });
+    }
 }
 
 /// A `PodTemplateSpec`: its metadata is always there.

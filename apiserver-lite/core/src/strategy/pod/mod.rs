@@ -1,14 +1,29 @@
 //! Pods: what is filled in, what a create and each kind of update may carry, and what is wrong with one.
 
+mod containers;
 mod defaults;
+mod environment;
+mod mounts;
+mod probes;
+mod resource_rules;
 mod resources;
+mod scheduling;
+mod security;
+mod update;
+mod validation;
+mod volumes;
 
 use super::access::{Fill, Read};
 use super::usual::{keep_generation, start_generation};
 use super::{Part, Strategy};
+use crate::status::Findings;
 use serde_json::{Value, json};
 
+pub(super) use containers::validate_port_number;
 pub(super) use defaults::{default_template, default_volume_source};
+pub(super) use probes::validate_port;
+pub(super) use resource_rules::{validate_name as validate_resource_name, validate_value};
+pub(super) use validation::{validate_ip, validate_template};
 
 pub(super) struct Pod;
 
@@ -20,7 +35,6 @@ impl Strategy for Pod {
 
     fn prepare_for_create(&self, pod: &mut Value) {
         start_generation(pod);
-        drop_disabled_fields(pod.child("spec"));
         let mut status = json!({"phase": "Pending", "qosClass": resources::qos_class(&pod["spec"])});
         if !pod["spec"].lacks("schedulingGates") {
             status["conditions"] = json!([{
@@ -54,19 +68,24 @@ impl Strategy for Pod {
         }
     }
 
+    fn validate_create(&self, pod: &Value) -> Findings {
+        validation::validate_create(pod)
+    }
+
+    fn validate_update(&self, pod: &Value, old: &Value, part: Part<'_>) -> Findings {
+        match part {
+            Part::Main => update::validate_main(pod, old),
+            Part::Status => update::validate_status(pod, old),
+            Part::Subresource("ephemeralcontainers") => update::validate_ephemeral_containers(pod, old),
+            Part::Subresource("resize") => update::validate_resize(pod, old),
+            Part::Subresource(_) => Findings::new(),
+        }
+    }
+
     /// A DELETE without a period takes the pod's own.
     fn default_grace_s(&self, pod: &Value) -> i64 {
         pod["spec"].number("terminationGracePeriodSeconds").unwrap_or(30)
     }
-}
-
-/// Fields behind feature gates that are off by default in 1.36.
-fn drop_disabled_fields(spec: &mut Value) {
-    spec.each("volumes", |volume| {
-        volume.with("projected", |projected| {
-            projected.each("sources", |source| source.drop_field("clusterTrustBundle"));
-        })
-    });
 }
 
 /// The class is computed once; writers that do not know it leave it out.
