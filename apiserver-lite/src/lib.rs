@@ -1,1 +1,30 @@
 //! The API server: the only gateway to the store.
+//!
+//! `config.rs` says what it is started with, `server.rs` starts it, `service.rs` is the way of a request: identity,
+//! authorization, route, handler, answer. Decisions are `kedge-apiserver-core`'s; here is what touches disk, network and clock.
+
+mod admission;
+mod answer;
+mod identity;
+mod background;
+mod body;
+mod config;
+mod context;
+mod dialer;
+mod discovery;
+mod health;
+mod listener;
+mod metrics;
+pub mod pki;
+mod resources;
+mod server;
+mod service;
+mod special;
+pub mod store;
+mod watch;
+
+pub use config::{Config, Error};
+pub use dialer::{Dialer, KubeletAddress};
+pub use listener::Peer;
+pub use server::Server;
+pub use service::ApiService;

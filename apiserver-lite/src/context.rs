@@ -1,0 +1,83 @@
+//! What every request shares.
+
+use crate::identity::Authenticator;
+use crate::config::Config;
+use crate::dialer::Dialer;
+use crate::metrics::Metrics;
+use crate::pki::Pki;
+use kedge_api::Time;
+use kedge_apiserver_core::authorization::Authorizer;
+use kedge_apiserver_core::registry::services::Allocator;
+use kedge_apiserver_core::registry::view::StoredObjects;
+use kedge_store::Store;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+use tokio::sync::{Semaphore, watch};
+
+/// Upstream's defaults: `--max-requests-inflight`, `--max-mutating-requests-inflight`.
+const READS_MAX: usize = 400;
+const WRITES_MAX: usize = 200;
+
+pub struct Context {
+    pub config: Config,
+    pub pki: Pki,
+    pub store: Arc<dyn Store>,
+    pub objects: StoredObjects,
+    /// Follows the store (`background.rs`).
+    pub authorizer: Arc<RwLock<Authorizer>>,
+    pub authenticator: Authenticator,
+    pub services: Allocator,
+    pub dialer: Dialer,
+    pub metrics: Metrics,
+    pub reads: Semaphore,
+    pub writes: Semaphore,
+    pub shutdown: watch::Receiver<bool>,
+    ready: AtomicBool,
+}
+
+impl Context {
+    #[allow(clippy::too_many_arguments, reason = "called once, by the server's start")]
+    pub fn new(
+        config: Config,
+        pki: Pki,
+        store: Arc<dyn Store>,
+        authenticator: Authenticator,
+        dialer: Dialer,
+        shutdown: watch::Receiver<bool>,
+    ) -> Context {
+        let objects = StoredObjects::new(store.clone());
+        Context {
+            authorizer: Arc::new(RwLock::new(Authorizer::of(&objects))),
+            services: Allocator::new(config.service_cidr),
+            config,
+            pki,
+            store,
+            objects,
+            authenticator,
+            dialer,
+            metrics: Metrics::default(),
+            reads: Semaphore::new(READS_MAX),
+            writes: Semaphore::new(WRITES_MAX),
+            shutdown,
+            ready: AtomicBool::new(false),
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !*self.shutdown.borrow()
+    }
+
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    pub fn is_shut_down(&self) -> bool {
+        *self.shutdown.borrow()
+    }
+}
+
+/// The clock, read once per request.
+pub fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Time(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
+}

