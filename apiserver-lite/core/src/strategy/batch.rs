@@ -1,6 +1,7 @@
 //! Jobs and CronJobs.
 
 use super::access::{Fill, Read};
+use super::batch_rules::{validate_cron_job, validate_job, validate_job_status, validate_job_update};
 use super::pod::default_template;
 use super::usual::Usual;
 use serde_json::{Value, json};
@@ -10,6 +11,9 @@ pub(super) static JOB: Usual = Usual {
     on_create: select_own_pods,
     status: Some(|_| json!({})),
     generation: &["spec"],
+    validate: validate_job,
+    validate_update: validate_job_update,
+    validate_part: validate_job_status,
     ..Usual::PLAIN
 };
 
@@ -17,6 +21,8 @@ pub(super) static CRON_JOB: Usual = Usual {
     default: default_cron_job,
     status: Some(|_| json!({})),
     generation: &["spec"],
+    validate: validate_cron_job,
+    validate_update: |object, _| validate_cron_job(object),
     ..Usual::PLAIN
 };
 

@@ -7,15 +7,18 @@
 pub mod access;
 mod autoscaling;
 mod batch;
+mod batch_rules;
 mod certificate;
 mod cluster;
 mod config;
+mod cron;
 mod device;
 mod endpoints;
 mod event;
 mod extension;
 pub mod field;
 mod flow_control;
+mod ingress_rules;
 mod labels;
 mod networking;
 mod pod;
@@ -26,6 +29,7 @@ mod recordings;
 mod service;
 mod service_rules;
 mod storage;
+mod storage_rules;
 mod usual;
 mod workload_rules;
 mod workloads;
@@ -113,12 +117,14 @@ pub fn strategy_of(group: &str, kind: &str) -> &'static dyn Strategy {
         ("networking.k8s.io", "Ingress") => &networking::INGRESS,
         ("networking.k8s.io", "IngressClass") => &networking::INGRESS_CLASS,
         ("networking.k8s.io", "NetworkPolicy") => &networking::NETWORK_POLICY,
+        ("networking.k8s.io", "IPAddress") => &networking::IP_ADDRESS,
         ("networking.k8s.io", "ServiceCIDR") => &networking::SERVICE_CIDR,
         ("storage.k8s.io", "StorageClass") => &storage::STORAGE_CLASS,
         ("storage.k8s.io", "CSIDriver") => &storage::CSI_DRIVER,
         ("storage.k8s.io", "CSINode") => &storage::CSI_NODE,
         ("storage.k8s.io", "CSIStorageCapacity") => &storage::CSI_STORAGE_CAPACITY,
         ("storage.k8s.io", "VolumeAttachment") => &storage::VOLUME_ATTACHMENT,
+        ("storage.k8s.io", "VolumeAttributesClass") => &storage::VOLUME_ATTRIBUTES_CLASS,
         ("apiextensions.k8s.io", "CustomResourceDefinition") => &extension::CUSTOM_RESOURCE_DEFINITION,
         ("apiregistration.k8s.io", "APIService") => &extension::API_SERVICE,
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => &extension::VALIDATING_WEBHOOKS,

@@ -1,12 +1,10 @@
 //! Volumes, claims and the kinds of `storage.k8s.io`.
 
 use super::access::{Fill, Read};
-use super::field::{Path, forbidden, ill_formed, invalid, not_supported, required};
-use super::labels::validate_selector;
+use super::field::{Path, immutable};
 use super::pod::default_volume_source;
+use super::storage_rules;
 use super::usual::Usual;
-use crate::status::Findings;
-use kedge_api::names;
 use serde_json::{Value, json};
 
 pub(super) static PERSISTENT_VOLUME: Usual = Usual {
@@ -15,6 +13,8 @@ pub(super) static PERSISTENT_VOLUME: Usual = Usual {
     status: Some(
         |object| json!({"phase": "Pending", "lastPhaseTransitionTime": object["metadata"]["creationTimestamp"]}),
     ),
+    validate: storage_rules::validate_volume,
+    validate_update: storage_rules::validate_volume_update,
     ..Usual::PLAIN
 };
 
@@ -28,6 +28,8 @@ pub(super) static PERSISTENT_VOLUME_CLAIM: Usual = Usual {
         add_finalizer(object, "kubernetes.io/pvc-protection");
     },
     status: Some(|_| json!({"phase": "Pending"})),
+    validate: storage_rules::validate_claim,
+    validate_update: storage_rules::validate_claim_update,
     ..Usual::PLAIN
 };
 
@@ -36,6 +38,8 @@ pub(super) static STORAGE_CLASS: Usual = Usual {
         object.fill("reclaimPolicy", "Delete");
         object.fill("volumeBindingMode", "Immediate");
     },
+    validate: storage_rules::validate_class,
+    validate_update: storage_rules::validate_class_update,
     ..Usual::PLAIN
 };
 
@@ -53,12 +57,16 @@ pub(super) static CSI_DRIVER: Usual = Usual {
         }
     },
     unconditional_update: false,
+    validate: storage_rules::validate_driver,
+    validate_update: storage_rules::validate_driver_update,
     ..Usual::PLAIN
 };
 
 pub(super) static CSI_NODE: Usual = Usual {
     default: |object| object.child("spec").fill("drivers", Value::Null),
     unconditional_update: false,
+    validate: storage_rules::validate_csi_node,
+    validate_update: |object, _| storage_rules::validate_csi_node(object),
     ..Usual::PLAIN
 };
 
@@ -75,6 +83,20 @@ pub(super) static VOLUME_ATTACHMENT: Usual = Usual {
     default: |object| object.child("status").fill("attached", false),
     status: Some(|_| json!({"attached": false})),
     unconditional_update: false,
+    validate: storage_rules::validate_attachment,
+    validate_update: |object, old| immutable(&Path::new("spec"), &object["spec"], &old["spec"]),
+    ..Usual::PLAIN
+};
+
+pub(super) static VOLUME_ATTRIBUTES_CLASS: Usual = Usual {
+    validate: storage_rules::validate_attributes_class,
+    validate_update: |object, old| {
+        let mut findings = storage_rules::validate_attributes_class(object);
+        for field in ["driverName", "parameters"] {
+            findings.extend(immutable(&Path::new(field), &object[field], &old[field]));
+        }
+        findings
+    },
     ..Usual::PLAIN
 };
 
@@ -101,6 +123,9 @@ pub(super) fn default_claim_spec(spec: &mut Value) {
 
 /// A claim copies the older of the two names of its data source into the newer, and back where that says the same.
 fn mirror_data_source(spec: &mut Value) {
+    if !spec.has("dataSourceRef") && !is_claim_or_snapshot(&spec["dataSource"]) {
+        spec.drop_field("dataSource");
+    }
     let (old, new) = (spec["dataSource"].clone(), spec["dataSourceRef"].clone());
     if !old.is_null() && new.is_null() {
         spec["dataSourceRef"] = old;
@@ -115,6 +140,14 @@ fn mirror_data_source(spec: &mut Value) {
     }
 }
 
+/// The older field names nothing else; anything else in it is dropped, as it always was.
+fn is_claim_or_snapshot(source: &Value) -> bool {
+    matches!(
+        (source.text("apiGroup"), source.text("kind")),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    )
+}
+
 /// Upstream's admission plugin StorageObjectInUseProtection, which is on by default.
 fn add_finalizer(object: &mut Value, finalizer: &str) {
     let metadata = object.child("metadata");
@@ -125,60 +158,4 @@ fn add_finalizer(object: &mut Value, finalizer: &str) {
     if let Some(list) = metadata["finalizers"].as_array_mut() {
         list.push(finalizer.into());
     }
-}
-
-/// The spec of a claim, also in templates.
-pub(super) fn validate_claim_spec(spec: &Value, path: &Path) -> Findings {
-    let mut findings = Findings::new();
-    findings.extend(validate_access_modes(spec, path));
-    findings.extend(validate_selector(&spec["selector"], &path.child("selector")));
-    let amount = spec["resources"]["requests"].text("storage");
-    let at = path.child("resources").key("storage");
-    match amount.parse::<kedge_api::Quantity>() {
-        Ok(amount) if amount.is_zero() || amount.is_negative() => {
-            findings.push(invalid(&at, amount.to_string(), "must be greater than zero"));
-        }
-        Ok(_) => {}
-        Err(_) => findings.push(required(&at, "")),
-    }
-    let class = spec.text("storageClassName");
-    if !class.is_empty() {
-        findings.extend(ill_formed(
-            &path.child("storageClassName"),
-            class,
-            names::dns_subdomain(class),
-        ));
-    }
-    let mode = spec.text("volumeMode");
-    if spec.has("volumeMode") && !["Block", "Filesystem"].contains(&mode) {
-        findings.push(not_supported(
-            &path.child("volumeMode"),
-            mode,
-            &["Block", "Filesystem"],
-        ));
-    }
-    findings
-}
-
-fn validate_access_modes(spec: &Value, path: &Path) -> Findings {
-    const MODES: [&str; 4] = [
-        "ReadOnlyMany",
-        "ReadWriteMany",
-        "ReadWriteOnce",
-        "ReadWriteOncePod",
-    ];
-    let at = path.child("accessModes");
-    if spec.lacks("accessModes") {
-        return vec![required(&at, "at least 1 access mode is required")];
-    }
-    let mut findings = Findings::new();
-    for mode in spec.texts("accessModes").filter(|mode| !MODES.contains(mode)) {
-        findings.push(not_supported(&at, mode, &MODES));
-    }
-    let single = spec.texts("accessModes").any(|mode| mode == "ReadWriteOncePod");
-    if single && spec.list("accessModes").len() > 1 {
-        let why = "may not use ReadWriteOncePod with other access modes";
-        findings.push(forbidden(&at, why));
-    }
-    findings
 }

@@ -6,7 +6,7 @@ use super::field::{
 };
 use super::labels::validate_selector;
 use super::pod::validate_template;
-use super::storage::validate_claim_spec;
+use super::storage_rules::validate_claim_spec;
 use crate::status::Findings;
 use kedge_api::{Selector, names};
 use serde_json::{Value, json};

@@ -22,8 +22,10 @@ use serde_json::{Value, json};
 pub(super) use containers::validate_port_number;
 pub(super) use defaults::{default_template, default_volume_source};
 pub(super) use probes::validate_port;
-pub(super) use resource_rules::{validate_name as validate_resource_name, validate_value};
+pub(super) use resource_rules::{validate_name as validate_resource_name, validate_overhead, validate_value};
+pub(super) use scheduling::{validate_node_selector, validate_tolerations};
 pub(super) use validation::{validate_ip, validate_template};
+pub(super) use volumes::{validate_driver_name, validate_source};
 
 pub(super) struct Pod;
 

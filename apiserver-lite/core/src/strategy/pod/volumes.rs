@@ -2,7 +2,7 @@
 
 use super::super::access::Read;
 use super::super::field::{Path, duplicate, forbidden, ill_formed, invalid, not_supported, one_of, required};
-use super::super::storage::validate_claim_spec;
+use super::super::storage_rules::validate_claim_spec;
 use super::environment::validate_downward_file;
 use crate::status::Findings;
 use kedge_api::names;
@@ -86,7 +86,7 @@ fn validate_sources(volume: &Value, path: &Path) -> Findings {
 }
 
 /// The sources that a node of ours mounts are checked in full, the others for what they must name.
-fn validate_source(name: &str, source: &Value, path: &Path) -> Findings {
+pub(in super::super) fn validate_source(name: &str, source: &Value, path: &Path) -> Findings {
     match name {
         "emptyDir" => validate_empty_dir(source, path),
         "hostPath" => validate_host_path(source, path),
@@ -160,7 +160,7 @@ fn validate_empty_dir(source: &Value, path: &Path) -> Findings {
     )]
 }
 
-pub(in super::super) fn validate_host_path(source: &Value, path: &Path) -> Findings {
+fn validate_host_path(source: &Value, path: &Path) -> Findings {
     const TYPES: [&str; 8] = [
         "",
         "BlockDevice",
