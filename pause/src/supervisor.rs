@@ -81,7 +81,7 @@ pub struct Supervisor {
 /// What the reply to a request is.
 enum Reply {
     Event(Event),
-    With(Event, OwnedFd),
+    With(Event, Vec<OwnedFd>),
     Later,
 }
 
@@ -187,7 +187,10 @@ impl Supervisor {
                 let serial = incoming.serial;
                 match self.handle(id, &mut incoming) {
                     Reply::Event(event) => self.send(id, serial, &event, &[]),
-                    Reply::With(event, descriptor) => self.send(id, serial, &event, &[descriptor.as_fd()]),
+                    Reply::With(event, descriptors) => {
+                        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+                        self.send(id, serial, &event, &descriptors);
+                    }
                     Reply::Later => {}
                 }
             }
@@ -265,10 +268,13 @@ impl Supervisor {
     fn ready(&self) -> Reply {
         let Some(namespaces) = &self.namespaces else { return refused(Errno::NOENT) };
         let shared_pid = namespaces.init.as_ref().map_or(0, |(pid, _)| *pid);
-        match namespaces.network.as_ref().map(|network| network.try_clone()) {
-            Some(Ok(network)) => Reply::With(Event::Ready(Ready { network: Some(0), shared_pid }), network),
-            Some(Err(_)) => refused(Errno::MFILE),
-            None => Reply::Event(Event::Ready(Ready { network: None, shared_pid })),
+        let own = [&namespaces.network, &namespaces.user];
+        let copies: Result<Vec<OwnedFd>, _> = own.iter().filter_map(|fd| fd.as_ref()).map(OwnedFd::try_clone).collect();
+        let network = namespaces.network.as_ref().map(|_| 0);
+        let user = namespaces.user.as_ref().map(|_| u32::from(network.is_some()));
+        match copies {
+            Ok(copies) => Reply::With(Event::Ready(Ready { network, user, shared_pid }), copies),
+            Err(_) => refused(Errno::MFILE),
         }
     }
 
@@ -507,7 +513,7 @@ impl Supervisor {
         let is_terminal = container.terminal.is_some();
         let stdin = container.stdin.as_ref().filter(|_| attach.stdin).map(|stdin| stdin.try_clone());
         match stdin {
-            Some(Ok(stdin)) => Reply::With(Event::Attached(Attached { stdin: Some(0), is_terminal }), stdin),
+            Some(Ok(stdin)) => Reply::With(Event::Attached(Attached { stdin: Some(0), is_terminal }), vec![stdin]),
             Some(Err(_)) => refused(Errno::MFILE),
             None => Reply::Event(Event::Attached(Attached { stdin: None, is_terminal })),
         }

@@ -33,6 +33,7 @@ pub struct RuntimeStatus {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PodSandboxConfig {
     pub name: String,
     pub uid: String,
@@ -56,6 +57,7 @@ pub struct PodSandboxConfig {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DnsConfig {
     pub servers: Vec<String>,
     pub searches: Vec<String>,
@@ -63,6 +65,7 @@ pub struct DnsConfig {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PortMapping {
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: String,
@@ -72,6 +75,7 @@ pub struct PortMapping {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum NamespaceMode {
     #[default]
     Pod,
@@ -80,6 +84,7 @@ pub enum NamespaceMode {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NamespaceOptions {
     pub network: NamespaceMode,
     pub pid: NamespaceMode,
@@ -104,12 +109,14 @@ impl Default for NamespaceOptions {
 
 /// One contiguous mapping, as the kubelet allots them: container ids `0..length` are host ids `host_id..`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct UserNamespace {
     pub host_id: u32,
     pub length: u32,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SeccompProfile {
     #[default]
     RuntimeDefault,
@@ -136,6 +143,7 @@ pub struct PodSandboxStatus {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ContainerConfig {
     pub name: String,
     pub attempt: u32,
@@ -165,6 +173,7 @@ pub struct ContainerConfig {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ContainerSecurity {
     pub privileged: bool,
     pub add_capabilities: Vec<String>,
@@ -185,6 +194,7 @@ pub struct ContainerSecurity {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MountPropagation {
     #[default]
     Private,
@@ -193,6 +203,7 @@ pub enum MountPropagation {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Mount {
     pub container_path: String,
     pub host_path: String,
@@ -203,6 +214,7 @@ pub struct Mount {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Device {
     pub container_path: String,
     pub host_path: String,
@@ -212,6 +224,7 @@ pub struct Device {
 
 /// Zero means "not set", as on the wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LinuxContainerResources {
     pub cpu_period_us: i64,
     pub cpu_quota_us: i64,

@@ -102,9 +102,10 @@ record! {
         pub started_at_ns: i64,
     }
 
-    /// The sandbox stands; the descriptor is its network namespace, if it has its own.
+    /// The sandbox stands; the descriptors are its own network and user namespaces, as far as it has them.
     pub struct Ready {
         pub network: Option<Descriptor>,
+        pub user: Option<Descriptor>,
         pub shared_pid: i32,
     }
 
