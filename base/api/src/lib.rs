@@ -15,7 +15,7 @@ pub mod service;
 
 pub use identity::Identity;
 pub use int_or_string::IntOrString;
-pub use meta::{Condition, LabelSelector, ObjectMeta, OwnerReference, Time};
+pub use meta::{Condition, LabelSelector, Object, ObjectMeta, OwnerReference, Time};
 pub use node::Node;
 pub use pod::Pod;
 pub use quantity::Quantity;

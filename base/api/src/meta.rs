@@ -108,6 +108,23 @@ api_struct! {
     }
 }
 
+/// Everything that has metadata.
+pub trait Object {
+    fn meta(&self) -> &ObjectMeta;
+}
+
+macro_rules! objects {
+    ($($kind:ty),*) => {
+        $(impl Object for $kind {
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+        })*
+    };
+}
+
+objects!(crate::Pod, crate::Node, crate::Service, crate::EndpointSlice);
+
 impl ObjectMeta {
     /// The owner that controls this object, if one does.
     pub fn controller(&self) -> Option<&OwnerReference> {

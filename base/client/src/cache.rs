@@ -4,7 +4,7 @@
 //! held for one event at a time and never across an await. Subscribers are woken by a `Notify` each.
 
 use crate::{Client, Error, Result, WatchEvent, WatchOptions};
-use kedge_api::{ObjectMeta, Resource};
+use kedge_api::{Object, ObjectMeta, Resource};
 use kedge_machinery::{Backoff, Change, ObjectCache, ObjectKey, SubscriberId};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -17,40 +17,33 @@ const WATCH_TIMEOUT_S: u32 = 540;
 const RETRY_INITIAL: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// A projected struct that a cache can hold.
-pub trait Cached: DeserializeOwned + Send + Sync + 'static {
-    fn meta(&self) -> &ObjectMeta;
-
+/// A projected struct that a cache can hold: any object that can be read.
+pub trait Cached: Object + DeserializeOwned + Send + Sync + 'static {
     fn key(&self) -> ObjectKey {
         ObjectKey::new(self.meta().namespace.clone(), self.meta().name.clone())
     }
 }
+
+impl<T: Object + DeserializeOwned + Send + Sync + 'static> Cached for T {}
 
 /// A projected struct of one kind.
 pub trait CachedKind: Cached {
     const RESOURCE: Resource;
 }
 
-/// Declares that structs with a field `metadata` are kept in caches: `cached! { Pod = PODS; }`.
-#[macro_export]
 macro_rules! cached {
-    ($($kind:ty = $resource:expr;)*) => {
-        $(impl $crate::Cached for $kind {
-            fn meta(&self) -> &$crate::ObjectMeta {
-                &self.metadata
-            }
-        }
-        impl $crate::CachedKind for $kind {
-            const RESOURCE: $crate::Resource = $resource;
+    ($($kind:ty = $resource:ident;)*) => {
+        $(impl CachedKind for $kind {
+            const RESOURCE: Resource = kedge_api::resource::$resource;
         })*
     };
 }
 
 cached! {
-    kedge_api::Pod = kedge_api::resource::PODS;
-    kedge_api::Node = kedge_api::resource::NODES;
-    kedge_api::Service = kedge_api::resource::SERVICES;
-    kedge_api::EndpointSlice = kedge_api::resource::ENDPOINT_SLICES;
+    kedge_api::Pod = PODS;
+    kedge_api::Node = NODES;
+    kedge_api::Service = SERVICES;
+    kedge_api::EndpointSlice = ENDPOINT_SLICES;
 }
 
 /// The metadata of an object of any kind, for readers that need no more.
@@ -60,7 +53,7 @@ pub struct PartialObject {
     pub metadata: ObjectMeta,
 }
 
-impl Cached for PartialObject {
+impl Object for PartialObject {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }

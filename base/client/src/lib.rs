@@ -16,5 +16,3 @@ pub use events::{Event, Recorder};
 pub use kedge_serving::{BoxBody, BoxError};
 pub use request::{Client, DeleteOptions, ListOptions, PatchKind};
 pub use watch::{WatchEvent, WatchOptions};
-
-pub use kedge_api::{ObjectMeta, Resource};

@@ -88,6 +88,18 @@ fn root_ca_only<'de, D: serde::Deserializer<'de>>(
     Ok(data)
 }
 
+macro_rules! objects {
+    ($($kind:ty),*) => {
+        $(impl kedge_api::Object for $kind {
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+        })*
+    };
+}
+
+objects!(Deployment, ReplicaSet, Namespace, ServiceAccount, ConfigMap, Endpoints, Lease);
+
 impl Deployment {
     pub fn replicas(&self) -> i64 {
         self.spec.replicas.unwrap_or(1)
