@@ -16,6 +16,8 @@ mod error;
 mod import;
 mod index;
 mod install;
+mod pull;
+mod registry;
 mod tarball;
 mod unpack;
 
@@ -28,13 +30,31 @@ pub use import::ImportOptions;
 use crate::rootfs::{ImageMount, ImageStore};
 use blobs::Blobs;
 use index::{Index, Record};
-use kedge_cri_api::Image;
+use kedge_cri_api::{AuthConfig, FsUsage, Image};
 use kedge_cri_core::images::manifest::ConfigFile;
+pub use kedge_cri_core::images::registries::Registries;
 use kedge_cri_core::images::{Digest, Limits};
 use kedge_machinery::Roots;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+/// Reads `registries.yaml` (mirrors, credentials, TLS by host; the format of k3s and RKE2) in the configuration folder;
+/// without it every registry is asked directly.
+pub fn load_registries(roots: &Roots) -> Result<Registries, Error> {
+    let path = roots.config.join("registries.yaml");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Registries::default()),
+        Err(error) => return Err(Error::io("reading", &path)(error)),
+    };
+    let parsed: Result<Option<Registries>, _> = serde_yaml_ng::from_str(&text);
+    let registries = parsed.map_err(|error| Error::Registries {
+        path: path.clone(),
+        why: error.to_string(),
+    })?;
+    Ok(registries.unwrap_or_default())
+}
 
 pub struct Store {
     root: PathBuf,
@@ -42,6 +62,10 @@ pub struct Store {
     layers: PathBuf,
     limits: Limits,
     state: Mutex<State>,
+    registries: Registries,
+    pulls: pull::Pulls,
+    /// Pulls and removals run on after the caller has gone, and hold the store meanwhile.
+    me: Weak<Store>,
 }
 
 struct State {
@@ -54,11 +78,11 @@ struct State {
 
 impl Store {
     /// Opens the store below `roots.state`, making it where there is none and clearing away what a crash left.
-    pub fn open(roots: Arc<Roots>) -> Result<Arc<Store>, Error> {
-        Store::open_limited(&roots.state.join("images"), Limits::default())
+    pub fn open(roots: Arc<Roots>, registries: Registries) -> Result<Arc<Store>, Error> {
+        Store::open_limited(&roots.state.join("images"), registries, Limits::default())
     }
 
-    fn open_limited(root: &Path, limits: Limits) -> Result<Arc<Store>, Error> {
+    fn open_limited(root: &Path, registries: Registries, limits: Limits) -> Result<Arc<Store>, Error> {
         let root = root.to_owned();
         let blobs = Blobs::open(&root)?;
         let layers = root.join("layers");
@@ -79,16 +103,25 @@ impl Store {
             incoming: 0,
             in_use: BTreeMap::new(),
         };
-        let store = Store {
+        let store = Arc::new_cyclic(|me| Store {
             root,
             blobs,
             layers,
             limits,
             state: Mutex::new(state),
-        };
+            registries,
+            pulls: pull::Pulls::default(),
+            me: me.clone(),
+        });
         let garbage = store.collect(&store.lock());
         discard(garbage);
-        Ok(Arc::new(store))
+        Ok(store)
+    }
+
+    fn arc(&self) -> Arc<Store> {
+        self.me
+            .upgrade()
+            .expect("a store exists in an Arc only, and someone is calling it")
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -296,5 +329,47 @@ impl ImageStore for Store {
             *in_use.entry(id).or_insert(0) += 1;
         }
         self.lock().in_use = in_use;
+    }
+}
+
+#[async_trait::async_trait]
+impl kedge_cri_api::Images for Store {
+    async fn image_status(&self, image: &str) -> kedge_cri_api::Result<Option<Image>> {
+        Ok(self.status(image))
+    }
+
+    async fn list_images(&self) -> kedge_cri_api::Result<Vec<Image>> {
+        let state = self.lock();
+        Ok(state
+            .index
+            .images
+            .iter()
+            .map(|(id, record)| self.image(id, record))
+            .collect())
+    }
+
+    async fn pull_image(&self, image: &str, auth: Option<AuthConfig>) -> kedge_cri_api::Result<String> {
+        Ok(self.arc().pull(image, auth).await?.to_string())
+    }
+
+    async fn remove_image(&self, image: &str) -> kedge_cri_api::Result<()> {
+        let (store, image) = (self.arc(), image.to_owned());
+        let removal = tokio::task::spawn_blocking(move || store.remove(&image)).await;
+        Ok(removal.unwrap_or(Err(Error::Interrupted))?)
+    }
+
+    async fn image_fs_info(&self) -> kedge_cri_api::Result<FsUsage> {
+        let store = self.arc();
+        let usage = tokio::task::spawn_blocking(move || install::usage(&store.root)).await;
+        let (used_bytes, inodes_used) = usage.map_err(|_| Error::Interrupted)?;
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok(FsUsage {
+            timestamp_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+            mountpoint: self.root.display().to_string(),
+            used_bytes,
+            inodes_used,
+        })
     }
 }

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 
 mod layers;
+mod pulls;
 
 struct World {
     _folder: tempfile::TempDir,
@@ -17,7 +18,7 @@ struct World {
 fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("images");
-    let store = Store::open_limited(&root, Limits::default()).unwrap();
+    let store = Store::open_limited(&root, Registries::default(), Limits::default()).unwrap();
     World {
         _folder: folder,
         root,
@@ -28,7 +29,7 @@ fn world() -> World {
 impl World {
     /// What a restart finds.
     fn reopen(&mut self) {
-        self.store = Store::open_limited(&self.root, Limits::default()).unwrap();
+        self.store = Store::open_limited(&self.root, Registries::default(), Limits::default()).unwrap();
     }
 
     async fn import(&self, archive: Vec<u8>) -> Result<Vec<Image>, Error> {
@@ -357,7 +358,7 @@ fn a_broken_or_newer_index_is_refused_with_a_sentence() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("index.json"), content).unwrap();
-        let error = Store::open_limited(folder.path(), Limits::default())
+        let error = Store::open_limited(folder.path(), Registries::default(), Limits::default())
             .err()
             .expect("refused")
             .to_string();
