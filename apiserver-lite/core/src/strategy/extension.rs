@@ -1,6 +1,7 @@
 //! Kinds that extend the API: CustomResourceDefinitions, APIServices, webhooks and admission policies.
 
 use super::access::{Fill, Read};
+use super::extension_rules;
 use super::usual::Usual;
 use serde_json::{Value, json};
 
@@ -8,6 +9,8 @@ pub(super) static CUSTOM_RESOURCE_DEFINITION: Usual = Usual {
     default: default_definition,
     status: Some(empty_definition_status),
     generation: &["spec"],
+    validate: extension_rules::validate_definition,
+    validate_update: |object, _| extension_rules::validate_definition(object),
     ..Usual::PLAIN
 };
 
@@ -17,6 +20,8 @@ pub(super) static API_SERVICE: Usual = Usual {
         object.child("status");
     },
     status: Some(|_| json!({})),
+    validate: extension_rules::validate_api_service,
+    validate_update: |object, _| extension_rules::validate_api_service(object),
     ..Usual::PLAIN
 };
 
@@ -24,6 +29,8 @@ pub(super) static VALIDATING_WEBHOOKS: Usual = Usual {
     default: |object| object.each("webhooks", default_webhook),
     generation: &["webhooks"],
     unconditional_update: false,
+    validate: extension_rules::validate_webhooks,
+    validate_update: |object, _| extension_rules::validate_webhooks(object),
     ..Usual::PLAIN
 };
 
@@ -36,6 +43,8 @@ pub(super) static MUTATING_WEBHOOKS: Usual = Usual {
     },
     generation: &["webhooks"],
     unconditional_update: false,
+    validate: extension_rules::validate_webhooks,
+    validate_update: |object, _| extension_rules::validate_webhooks(object),
     ..Usual::PLAIN
 };
 
@@ -47,6 +56,8 @@ pub(super) static VALIDATING_POLICY: Usual = Usual {
     status: Some(|_| json!({})),
     generation: &["spec"],
     unconditional_update: false,
+    validate: extension_rules::validate_policy,
+    validate_update: |object, _| extension_rules::validate_policy(object),
     ..Usual::PLAIN
 };
 
@@ -54,6 +65,8 @@ pub(super) static MUTATING_POLICY: Usual = Usual {
     default: |object| default_policy(object.child("spec")),
     generation: &["spec"],
     unconditional_update: false,
+    validate: extension_rules::validate_mutating_policy,
+    validate_update: |object, _| extension_rules::validate_mutating_policy(object),
     ..Usual::PLAIN
 };
 
@@ -61,6 +74,8 @@ pub(super) static POLICY_BINDING: Usual = Usual {
     default: |object| object.child("spec").with("matchResources", default_match),
     generation: &["spec"],
     unconditional_update: false,
+    validate: extension_rules::validate_binding,
+    validate_update: |object, _| extension_rules::validate_binding(object),
     ..Usual::PLAIN
 };
 

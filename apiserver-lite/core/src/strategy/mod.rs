@@ -16,6 +16,7 @@ mod device;
 mod endpoints;
 mod event;
 mod extension;
+mod extension_rules;
 pub mod field;
 mod flow_control;
 mod ingress_rules;
@@ -26,6 +27,7 @@ mod policy;
 mod rbac;
 #[cfg(test)]
 mod recordings;
+mod review;
 mod service;
 mod service_rules;
 mod storage;
@@ -133,6 +135,9 @@ pub fn strategy_of(group: &str, kind: &str) -> &'static dyn Strategy {
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => &extension::MUTATING_POLICY,
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding")
         | ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => &extension::POLICY_BINDING,
+        ("authorization.k8s.io", "SubjectAccessReview")
+        | ("authorization.k8s.io", "LocalSubjectAccessReview")
+        | ("authorization.k8s.io", "SelfSubjectAccessReview") => &review::ACCESS_REVIEW,
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => &flow_control::FLOW_SCHEMA,
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => &flow_control::PRIORITY_LEVEL,
         ("resource.k8s.io", "ResourceClaim") => &device::RESOURCE_CLAIM,

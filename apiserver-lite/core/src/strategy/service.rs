@@ -150,8 +150,13 @@ fn keep_allocated(spec: &mut Value, old: &Value) {
         if spec.text("clusterIP").is_empty() {
             spec.take_from(old, "clusterIP");
         }
-        if spec.lacks("clusterIPs") && spec["clusterIP"] == old["clusterIP"] {
+        let same_address = spec["clusterIP"] == old["clusterIP"];
+        if spec.lacks("clusterIPs") && same_address {
             spec.take_from(old, "clusterIPs");
+        }
+        if !same_address && spec["clusterIPs"] == old["clusterIPs"] {
+            // Clients that know only the singular field change it alone.
+            spec["clusterIPs"] = json!([spec["clusterIP"]]);
         }
         if spec.lacks("ipFamilies") {
             spec.take_from(old, "ipFamilies");

@@ -90,13 +90,7 @@ pub(super) static VOLUME_ATTACHMENT: Usual = Usual {
 
 pub(super) static VOLUME_ATTRIBUTES_CLASS: Usual = Usual {
     validate: storage_rules::validate_attributes_class,
-    validate_update: |object, old| {
-        let mut findings = storage_rules::validate_attributes_class(object);
-        for field in ["driverName", "parameters"] {
-            findings.extend(immutable(&Path::new(field), &object[field], &old[field]));
-        }
-        findings
-    },
+    validate_update: storage_rules::validate_attributes_class_update,
     ..Usual::PLAIN
 };
 

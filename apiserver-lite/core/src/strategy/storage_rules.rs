@@ -333,26 +333,11 @@ fn validate_parameters(object: &Value, needed: bool) -> Findings {
 }
 
 pub(super) fn validate_class_update(object: &Value, old: &Value) -> Findings {
-    let mut findings = Findings::new();
-    for field in ["parameters", "provisioner"] {
-        if object[field] != old[field] {
-            findings.push(forbidden(
-                &Path::new(field),
-                &format!("updates to {field} are forbidden."),
-            ));
-        }
-    }
-    findings.extend(immutable(
-        &Path::new("reclaimPolicy"),
-        &object["reclaimPolicy"],
-        &old["reclaimPolicy"],
-    ));
-    findings.extend(immutable(
-        &Path::new("volumeBindingMode"),
-        &object["volumeBindingMode"],
-        &old["volumeBindingMode"],
-    ));
-    findings
+    let fields = ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"];
+    fields
+        .iter()
+        .flat_map(|field| immutable(&Path::new(field), &object[*field], &old[*field]))
+        .collect()
 }
 
 pub(super) fn validate_driver(object: &Value) -> Findings {
@@ -444,5 +429,19 @@ pub(super) fn validate_attachment(object: &Value) -> Findings {
 pub(super) fn validate_attributes_class(object: &Value) -> Findings {
     let mut findings = validate_driver_name(object.text("driverName"), &Path::new("driverName"));
     findings.extend(validate_parameters(object, true));
+    findings
+}
+
+pub(super) fn validate_attributes_class_update(object: &Value, old: &Value) -> Findings {
+    let mut findings = validate_attributes_class(object);
+    for field in ["driverName", "parameters"]
+        .iter()
+        .filter(|field| object[**field] != old[**field])
+    {
+        findings.push(forbidden(
+            &Path::new(field),
+            &format!("updates to {field} are forbidden."),
+        ));
+    }
     findings
 }

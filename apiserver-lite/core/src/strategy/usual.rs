@@ -71,7 +71,9 @@ impl Strategy for Usual {
                 raise_generation(object, old, self.generation);
             }
             Part::Status => keep_all_but_status(object, old),
-            Part::Subresource(_) => keep_generation(object, old),
+            // An approval speaks through the status; a scale changes the spec as an update does.
+            Part::Subresource("approval") => keep_all_but_status(object, old),
+            Part::Subresource(_) => raise_generation(object, old, self.generation),
         }
     }
 

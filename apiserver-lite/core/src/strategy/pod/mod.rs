@@ -62,6 +62,7 @@ impl Strategy for Pod {
                 keep_qos_class(pod, old);
             }
             Part::Subresource("ephemeralcontainers") => keep_all_but(pod, old, &["ephemeralContainers"]),
+            Part::Subresource("resize") => keep_all_but_resources(pod, old),
             Part::Subresource(_) => {}
         }
         if pod["spec"] != old["spec"] {
@@ -108,4 +109,25 @@ fn keep_all_but(pod: &mut Value, old: &Value, fields: &[&str]) {
         .take_from(&given["metadata"], "resourceVersion");
     pod.child("metadata")
         .take_from(&given["metadata"], "managedFields");
+}
+
+/// A resize brings amounts for the containers that are there, and nothing else.
+fn keep_all_but_resources(pod: &mut Value, old: &Value) {
+    let asked = pod["spec"].clone();
+    keep_all_but(pod, old, &[]);
+    for list in ["initContainers", "containers"] {
+        if asked.list(list).len() != old["spec"].list(list).len() {
+            // Validation refuses the change with the containers as they were asked for.
+            pod.child("spec").take_from(&asked, list);
+            continue;
+        }
+        let mut asked = asked.list(list).iter();
+        pod.child("spec").each(list, |container| {
+            if let Some(asked) = asked.next() {
+                for field in ["resources", "resizePolicy", "name"] {
+                    container.take_from(asked, field);
+                }
+            }
+        });
+    }
 }
