@@ -26,7 +26,8 @@ pub enum Vertex {
     PodCertificateRequest,
 }
 
-type Object = (Vertex, String, String);
+/// Kind, namespace, name.
+pub type Object = (Vertex, String, String);
 
 #[derive(Debug, Default, Clone)]
 pub struct NodeGraph {
@@ -169,15 +170,23 @@ fn items<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
     value[field].as_array().into_iter().flatten()
 }
 
-/// What a pod refers to, itself included. A mirror pod opens nothing else: a node can create it at will.
+/// What a pod opens to its node, itself included. A mirror pod opens nothing else: a node can create it at will.
 fn pod_references(pod: &Value, namespace: &str, name: &str) -> BTreeSet<Object> {
-    let mut found = BTreeSet::from([(Vertex::Pod, namespace.to_owned(), name.to_owned())]);
+    let own = (Vertex::Pod, namespace.to_owned(), name.to_owned());
     if pod["metadata"]["annotations"]
         .get("kubernetes.io/config.mirror")
         .is_some()
     {
-        return found;
+        return BTreeSet::from([own]);
     }
+    let mut found = referenced(pod, namespace, name);
+    found.insert(own);
+    found
+}
+
+/// The objects that a pod's spec and status name.
+pub fn referenced(pod: &Value, namespace: &str, name: &str) -> BTreeSet<Object> {
+    let mut found = BTreeSet::new();
     let spec = &pod["spec"];
     let mut add = |vertex, value: &Value| {
         if let Some(name) = value.as_str().filter(|name| !name.is_empty()) {

@@ -5,7 +5,7 @@
 
 pub mod aggregation;
 mod escalation;
-mod graph;
+pub(crate) mod graph;
 mod node;
 mod rbac;
 pub mod reviews;
