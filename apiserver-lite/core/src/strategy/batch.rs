@@ -4,6 +4,7 @@ use super::access::{Fill, Read};
 use super::batch_rules::{validate_cron_job, validate_job, validate_job_status, validate_job_update};
 use super::pod::default_template;
 use super::usual::Usual;
+use super::warnings;
 use serde_json::{Value, json};
 
 pub(super) static JOB: Usual = Usual {
@@ -14,6 +15,7 @@ pub(super) static JOB: Usual = Usual {
     validate: validate_job,
     validate_update: validate_job_update,
     validate_part: validate_job_status,
+    warnings: warnings::of_template,
     ..Usual::PLAIN
 };
 

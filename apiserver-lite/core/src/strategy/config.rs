@@ -1,8 +1,9 @@
-//! ConfigMaps and Secrets.
+//! ConfigMaps, Secrets, and the accounts that refer to them.
 
 use super::access::{Fill, Read};
 use super::field::{Path, forbidden, ill_formed, immutable, invalid, required, too_long};
 use super::usual::Usual;
+use super::warnings;
 use crate::status::Findings;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +22,11 @@ pub(super) static SECRET: Usual = Usual {
     default: default_secret,
     validate: validate_secret,
     validate_update: validate_secret_update,
+    ..Usual::PLAIN
+};
+
+pub(super) static SERVICE_ACCOUNT: Usual = Usual {
+    warnings: warnings::of_service_account,
     ..Usual::PLAIN
 };
 

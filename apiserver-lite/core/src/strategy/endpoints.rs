@@ -5,6 +5,7 @@ use super::field::{Path, duplicate, ill_formed, immutable, invalid, not_supporte
 use super::labels::{validate_label_key, validate_labels};
 use super::pod::{validate_ip, validate_port_number};
 use super::usual::Usual;
+use super::warnings;
 use crate::status::Findings;
 use kedge_api::names;
 use serde_json::Value;
@@ -29,6 +30,7 @@ pub(super) static ENDPOINT_SLICE: Usual = Usual {
         ));
         findings
     },
+    warnings: warnings::of_endpoint_slice,
     ..Usual::PLAIN
 };
 

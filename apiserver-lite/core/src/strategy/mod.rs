@@ -33,6 +33,7 @@ mod service_rules;
 mod storage;
 mod storage_rules;
 mod usual;
+mod warnings;
 mod workload_rules;
 mod workloads;
 
@@ -90,6 +91,7 @@ pub fn strategy_of(group: &str, kind: &str) -> &'static dyn Strategy {
         ("", "Node") => &cluster::Node,
         ("", "ConfigMap") => &config::CONFIG_MAP,
         ("", "Secret") => &config::SECRET,
+        ("", "ServiceAccount") => &config::SERVICE_ACCOUNT,
         ("", "Endpoints") => &endpoints::ENDPOINTS,
         ("", "Event") => &event::CORE_EVENT,
         ("", "ReplicationController") => &workloads::REPLICATION_CONTROLLER,

@@ -8,6 +8,7 @@ use super::ingress_rules;
 use super::labels::validate_selector;
 use super::pod::validate_port_number;
 use super::usual::Usual;
+use super::warnings;
 use crate::status::Findings;
 use ipnet::IpNet;
 use kedge_api::names;
@@ -22,6 +23,7 @@ pub(super) static INGRESS: Usual = Usual {
     generation: &["spec"],
     validate: ingress_rules::validate_create,
     validate_update: |object, _| ingress_rules::validate(object),
+    warnings: warnings::of_ingress,
     ..Usual::PLAIN
 };
 

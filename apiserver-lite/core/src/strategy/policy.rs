@@ -7,7 +7,7 @@ use super::field::{
 };
 use super::labels::{validate_labels, validate_selector};
 use super::pod::{validate_overhead, validate_resource_name, validate_tolerations, validate_value};
-use super::usual::Usual;
+use super::usual::{Usual, start_generation};
 use super::workload_rules::{validate_at_most_all, validate_count_or_percent};
 use crate::status::Findings;
 use kedge_api::{Quantity, names};
@@ -64,7 +64,8 @@ pub(super) static PRIORITY_CLASS: Usual = Usual {
         object.fill("preemptionPolicy", "PreemptLowerPriority");
         object.fill("value", 0);
     },
-    generation: &["value", "globalDefault", "description", "preemptionPolicy"],
+    // The generation is there, and never moves.
+    on_create: start_generation,
     validate: validate_priority_class,
     validate_update: |object, old| {
         let mut findings = Findings::new();

@@ -5,6 +5,7 @@ use super::field::{Path, immutable};
 use super::pod::default_volume_source;
 use super::storage_rules;
 use super::usual::Usual;
+use super::warnings;
 use serde_json::{Value, json};
 
 pub(super) static PERSISTENT_VOLUME: Usual = Usual {
@@ -15,6 +16,7 @@ pub(super) static PERSISTENT_VOLUME: Usual = Usual {
     ),
     validate: storage_rules::validate_volume,
     validate_update: storage_rules::validate_volume_update,
+    warnings: warnings::of_persistent_volume,
     ..Usual::PLAIN
 };
 
@@ -59,6 +61,7 @@ pub(super) static CSI_DRIVER: Usual = Usual {
     unconditional_update: false,
     validate: storage_rules::validate_driver,
     validate_update: storage_rules::validate_driver_update,
+    warnings: warnings::of_csi_driver,
     ..Usual::PLAIN
 };
 

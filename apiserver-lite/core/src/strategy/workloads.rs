@@ -5,6 +5,7 @@ use super::field::{Path, immutable};
 use super::pod::{default_template, validate_template};
 use super::storage::default_claim_spec;
 use super::usual::Usual;
+use super::warnings;
 use super::workload_rules::{
     validate_counts, validate_daemon_set, validate_daemon_set_update, validate_deployment,
     validate_deployment_update, validate_replica_set, validate_replication_controller, validate_revision,
@@ -19,6 +20,7 @@ pub(super) static DEPLOYMENT: Usual = Usual {
     validate: validate_deployment,
     validate_update: validate_deployment_update,
     validate_part: validate_counts,
+    warnings: warnings::of_template,
     ..Usual::PLAIN
 };
 
@@ -34,6 +36,7 @@ pub(super) static REPLICA_SET: Usual = Usual {
     validate: validate_replica_set,
     validate_update: |object, old| with_fixed_selector(validate_replica_set(object), object, old),
     validate_part: validate_counts,
+    warnings: warnings::of_template,
     ..Usual::PLAIN
 };
 
@@ -46,6 +49,7 @@ pub(super) static DAEMON_SET: Usual = Usual {
     validate: validate_daemon_set,
     validate_update: validate_daemon_set_update,
     validate_part: validate_counts,
+    warnings: warnings::of_template,
     ..Usual::PLAIN
 };
 
@@ -56,6 +60,7 @@ pub(super) static STATEFUL_SET: Usual = Usual {
     validate: validate_stateful_set,
     validate_update: validate_stateful_set_update,
     validate_part: validate_counts,
+    warnings: warnings::of_template,
     ..Usual::PLAIN
 };
 
@@ -77,6 +82,7 @@ pub(super) static REPLICATION_CONTROLLER: Usual = Usual {
     validate: validate_replication_controller,
     validate_update: |object, _| validate_replication_controller(object),
     validate_part: validate_counts,
+    warnings: warnings::of_template,
     ..Usual::PLAIN
 };
 

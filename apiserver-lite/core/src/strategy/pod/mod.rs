@@ -15,7 +15,7 @@ mod volumes;
 
 use super::access::{Fill, Read};
 use super::usual::{keep_generation, start_generation};
-use super::{Part, Strategy};
+use super::{Part, Strategy, warnings};
 use crate::status::Findings;
 use serde_json::{Value, json};
 
@@ -83,6 +83,10 @@ impl Strategy for Pod {
             Part::Subresource("resize") => update::validate_resize(pod, old),
             Part::Subresource(_) => Findings::new(),
         }
+    }
+
+    fn warnings(&self, pod: &Value, _old: Option<&Value>) -> Vec<String> {
+        warnings::of_pod(pod)
     }
 
     /// A DELETE without a period takes the pod's own.
