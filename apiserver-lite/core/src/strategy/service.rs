@@ -250,3 +250,59 @@ fn adds_no_node_port(spec: &Value, old: &Value) -> bool {
     let known = ports(old);
     ports(spec).iter().all(|port| known.contains(port))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(old: Value, request: Value, expected: Value) {
+        let (old, mut object) = (json!({"spec": old}), json!({"spec": request}));
+        Service.default(&mut object);
+        Service.prepare_for_update(&mut object, &old, Part::Main);
+        for (field, value) in expected.as_object().expect("fields") {
+            assert_eq!(object["spec"][field], *value, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_keeps_what_was_allocated() {
+        let old = json!({
+            "type": "NodePort", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30080}],
+        });
+        let request = json!({"type": "NodePort", "ports": [{"port": 80, "targetPort": 8080}, {"port": 81}]});
+        let ports = json!([
+            {"port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 30080},
+            {"port": 81, "protocol": "TCP", "targetPort": 81},
+        ]);
+        check(
+            old,
+            request,
+            json!({"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "ports": ports}),
+        );
+    }
+
+    #[test]
+    fn a_change_of_type_drops_what_only_the_old_type_had() {
+        let old = json!({
+            "type": "NodePort", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack", "externalTrafficPolicy": "Cluster",
+            "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80, "nodePort": 30080}],
+        });
+        let mut request = old.clone();
+        request["type"] = "ClusterIP".into();
+        let ports = json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]);
+        check(
+            old.clone(),
+            request,
+            json!({"ports": ports, "externalTrafficPolicy": null}),
+        );
+        let mut request = old.clone();
+        request["type"] = "ExternalName".into();
+        check(
+            old,
+            request,
+            json!({"clusterIP": null, "clusterIPs": null, "ipFamilies": null, "ipFamilyPolicy": null}),
+        );
+    }
+}

@@ -309,3 +309,66 @@ fn without_containers(spec: &Value) -> Value {
     }
     spec
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod() -> Value {
+        let mut pod = json!({
+            "metadata": {"name": "p"},
+            "spec": {
+                "containers": [{"name": "c", "image": "a:1"}],
+                "serviceAccountName": "default",
+                "tolerations": [{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}],
+            },
+        });
+        super::super::defaults::default_pod(&mut pod);
+        pod
+    }
+
+    /// Sets one value and says whether the update is accepted.
+    fn check(pointer: &str, value: Value, accepted: bool) {
+        let (old, mut new) = (pod(), pod());
+        let (holder, field) = pointer.rsplit_once('/').expect("a pointer");
+        new.pointer_mut(holder).expect("a holder")[field] = value;
+        let findings = validate_main(&new, &old);
+        assert_eq!(findings.is_empty(), accepted, "{pointer}: {findings:?}");
+    }
+
+    #[test]
+    fn what_may_change() {
+        let toleration = |seconds: i64| json!({"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds});
+        check("/spec/activeDeadlineSeconds", json!(5), true);
+        check(
+            "/spec/tolerations",
+            json!([toleration(300), {"operator": "Exists"}]),
+            true,
+        );
+        check("/spec/tolerations", json!([toleration(5)]), true);
+        check("/spec/tolerations", json!([]), false);
+        check("/spec/nodeName", json!("n"), false);
+        check("/spec/terminationGracePeriodSeconds", json!(1), false);
+        check("/spec/schedulingGates", json!([{"name": "g"}]), false);
+        check("/spec/containers", json!([]), false);
+    }
+
+    #[test]
+    fn an_image_may_change() {
+        let (old, mut new) = (pod(), pod());
+        new["spec"]["containers"][0]["image"] = "a:2".into();
+        assert_eq!(validate_main(&new, &old), Findings::new());
+    }
+
+    #[test]
+    fn an_ended_container_stays_ended() {
+        let mut old = pod();
+        old["spec"]["restartPolicy"] = "Never".into();
+        old["status"] =
+            json!({"containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 0}}}]});
+        let mut new = old.clone();
+        assert_eq!(validate_status(&new, &old), Findings::new());
+        new["status"]["containerStatuses"][0]["state"] = json!({"running": {}});
+        assert_eq!(validate_status(&new, &old).len(), 1);
+    }
+}
