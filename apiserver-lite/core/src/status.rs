@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 #[error("{message}")]
 pub struct ApiError {
     pub code: u16,
-    /// `NotFound`, `Invalid`, `Conflict`, …
+    /// `NotFound`, `Invalid`, `Conflict`, …; empty for the few plain 500s.
     pub reason: &'static str,
     pub message: String,
     /// `StatusDetails`, or null.
@@ -127,8 +127,11 @@ impl ApiError {
     pub fn to_status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
         if !self.details.is_null() {
             status["details"] = self.details.clone();
         }

@@ -155,7 +155,7 @@ impl Walk {
     }
 }
 
-fn by_step<'a>(list: Option<&'a Value>, step: impl Fn(&Value) -> Option<Step>) -> BTreeMap<Step, &'a Value> {
+fn by_step(list: Option<&Value>, step: impl Fn(&Value) -> Option<Step>) -> BTreeMap<Step, &Value> {
     let items = list.and_then(Value::as_array).into_iter().flatten();
     items.filter_map(|item| Some((step(item)?, item))).collect()
 }

@@ -114,7 +114,7 @@ pub fn update(
 /// Whose fields count before this write. A client may replace the list on the main resource, or reset it with one empty entry;
 /// clients that do not know the field send none and change nothing.
 fn managers_before(old: Option<&Value>, new: &Value, subresource: &str) -> Vec<Manager> {
-    let stored = || old.and_then(|o| read(o)).unwrap_or_default();
+    let stored = || old.and_then(read).unwrap_or_default();
     if !subresource.is_empty() {
         return stored();
     }
