@@ -36,11 +36,19 @@ struct Observer {
 
 impl Sink for Observer {
     fn send(&self, event: &Arc<Event>) -> bool {
-        let Some(entry) = event.entry.as_ref().or(event.previous.as_ref()) else { return true };
+        let Some(entry) = event.entry.as_ref().or(event.previous.as_ref()) else {
+            return true;
+        };
         let facts = Facts::of(entry);
         let object = event.entry.as_ref().map(|entry| Facts::object(entry));
         let mut authorizer = self.authorizer.write().expect("observing does not panic");
-        authorizer.observe(self.group, self.plural, &facts.namespace, &facts.name, object.as_deref());
+        authorizer.observe(
+            self.group,
+            self.plural,
+            &facts.namespace,
+            &facts.name,
+            object.as_deref(),
+        );
         true
     }
 }
@@ -48,10 +56,18 @@ impl Sink for Observer {
 /// Starts following the store, and rebuilds what lives in memory from it.
 pub fn follow(context: &Arc<Context>, _tasks: &mut JoinSet<&'static str>) -> Result<(), Error> {
     for (group, plural) in OBSERVED {
-        let Some(kind) = kinds::stored(group, plural) else { continue };
-        let observer = Observer { authorizer: context.authorizer.clone(), group, plural };
+        let Some(kind) = kinds::stored(group, plural) else {
+            continue;
+        };
+        let observer = Observer {
+            authorizer: context.authorizer.clone(),
+            group,
+            plural,
+        };
         let prefix = route::key(kind, "", "");
-        let started = context.store.watch(&prefix, context.store.revision(), Box::new(observer));
+        let started = context
+            .store
+            .watch(&prefix, context.store.revision(), Box::new(observer));
         started.map_err(|error| Error::Bootstrap(error.to_string()))?;
     }
     for service in context.objects.list("", "services", None) {
@@ -67,7 +83,11 @@ pub fn spawn(
     tasks: &mut JoinSet<&'static str>,
 ) {
     tasks.spawn(compact(context.clone()));
-    tasks.spawn(keep_kubernetes_service(context.clone(), service.clone(), address.port()));
+    tasks.spawn(keep_kubernetes_service(
+        context.clone(),
+        service.clone(),
+        address.port(),
+    ));
 }
 
 /// Drops history by age and by size.
@@ -127,7 +147,12 @@ pub async fn request(service: &ApiService, method: &str, path: &str, body: Optio
         .expect("our own paths are valid");
     let Ok(response) = service.clone().handle(request).await;
     let code = response.status().as_u16();
-    let bytes = response.into_body().collect().await.map(|collected| collected.to_bytes()).unwrap_or_default();
+    let bytes = response
+        .into_body()
+        .collect()
+        .await
+        .map(|collected| collected.to_bytes())
+        .unwrap_or_default();
     (code, serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
@@ -142,7 +167,11 @@ pub async fn bootstrap(service: &ApiService) -> Result<(), String> {
 async fn ensure(service: &ApiService, object: &Value) -> Result<(), String> {
     let collection = collection_of(object).ok_or_else(|| format!("no such kind: {object}"))?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    if request(service, "GET", &format!("{collection}/{name}"), None).await.0 == 200 {
+    if request(service, "GET", &format!("{collection}/{name}"), None)
+        .await
+        .0
+        == 200
+    {
         return Ok(());
     }
     match request(service, "POST", &collection, Some(object)).await {
@@ -156,11 +185,20 @@ fn collection_of(object: &Value) -> Option<String> {
     let api_version = object["apiVersion"].as_str()?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let kind = kinds::by_kind(group, version, object["kind"].as_str()?)?;
-    let base = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-    Some(match object["metadata"]["namespace"].as_str().filter(|_| kind.namespaced) {
-        Some(namespace) => format!("{base}/namespaces/{namespace}/{}", kind.plural),
-        None => format!("{base}/{}", kind.plural),
-    })
+    let base = if group.is_empty() {
+        format!("/api/{version}")
+    } else {
+        format!("/apis/{group}/{version}")
+    };
+    Some(
+        match object["metadata"]["namespace"]
+            .as_str()
+            .filter(|_| kind.namespaced)
+        {
+            Some(namespace) => format!("{base}/namespaces/{namespace}/{}", kind.plural),
+            None => format!("{base}/{}", kind.plural),
+        },
+    )
 }
 
 /// Keeps Service `kubernetes` and its endpoints in namespace `default` as they must be.
@@ -185,9 +223,14 @@ async fn keep_kubernetes_service(context: Arc<Context>, service: ApiService, por
 async fn reconcile(service: &ApiService, wanted: &Value) -> Result<(), String> {
     ensure(service, wanted).await?;
     let collection = collection_of(wanted).unwrap_or_default();
-    let path = format!("{collection}/{}", wanted["metadata"]["name"].as_str().unwrap_or_default());
+    let path = format!(
+        "{collection}/{}",
+        wanted["metadata"]["name"].as_str().unwrap_or_default()
+    );
     let (_, present) = request(service, "GET", &path, None).await;
-    let Some(changed) = kubernetes::corrected(&present, wanted) else { return Ok(()) };
+    let Some(changed) = kubernetes::corrected(&present, wanted) else {
+        return Ok(());
+    };
     match request(service, "PUT", &path, Some(&changed)).await {
         (200 | 409, _) => Ok(()),
         (code, answer) => Err(format!("{path}: {code} {}", answer["message"])),

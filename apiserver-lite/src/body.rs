@@ -4,12 +4,16 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use kedge_api::kinds::Kind;
 use kedge_apiserver_core::schema::decode::Expected;
 use kedge_apiserver_core::schema::{self, Decoded, FieldValidation, Media, Type};
 use kedge_apiserver_core::status::ApiError;
-use kedge_client::BoxBody;
 use serde_json::Value;
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of requests and answers, over TLS and in process.
+pub type BoxBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Upstream's limit on request bodies.
 const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -18,9 +22,8 @@ const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 pub async fn read(mut body: BoxBody) -> Result<Bytes, ApiError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            ApiError::bad_request(format!("unable to read the request's body: {error}"))
-        })?;
+        let frame = frame
+            .map_err(|error| ApiError::bad_request(format!("unable to read the request's body: {error}")))?;
         if let Ok(data) = frame.into_data() {
             if bytes.len() + data.len() > BODY_BYTES_MAX {
                 let message = format!("Request entity too large: limit is {BODY_BYTES_MAX}");
@@ -33,7 +36,10 @@ pub async fn read(mut body: BoxBody) -> Result<Bytes, ApiError> {
 }
 
 pub fn content_type(headers: &HeaderMap) -> Option<&str> {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .filter(|value| !value.is_empty())
 }
 
 /// Decodes an object of a kind, as it came.
@@ -43,7 +49,11 @@ pub fn decode(
     kind: &Kind,
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
-    let expected = Expected { group: kind.group, version: kind.version, kind: kind.kind };
+    let expected = Expected {
+        group: kind.group,
+        version: kind.version,
+        kind: kind.kind,
+    };
     decode_as(bytes, headers, schema::type_of(kind), expected, validation)
 }
 
@@ -54,12 +64,22 @@ pub fn decode_as(
     expected: Expected<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
-    schema::decode(bytes, Media::parse(content_type(headers))?, ty, expected, validation)
+    schema::decode(
+        bytes,
+        Media::parse(content_type(headers))?,
+        ty,
+        expected,
+        validation,
+    )
 }
 
 /// The DeleteOptions of a body. Any group's version is accepted, as upstream does.
 pub fn delete_options(bytes: &[u8], headers: &HeaderMap) -> Result<Value, ApiError> {
-    let expected = Expected { group: "", version: "v1", kind: "DeleteOptions" };
+    let expected = Expected {
+        group: "",
+        version: "v1",
+        kind: "DeleteOptions",
+    };
     let options = match Media::parse(content_type(headers))? {
         Media::Protobuf => return kedge_apiserver_core::protobuf::decode(bytes, expected),
         Media::Yaml => serde_yaml_ng::from_slice(bytes).map_err(|e| e.to_string()),

@@ -1,6 +1,6 @@
 //! What every request shares.
 
-use crate::identity::Authenticator;
+use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::dialer::Dialer;
 use crate::metrics::Metrics;

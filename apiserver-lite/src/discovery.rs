@@ -1,15 +1,16 @@
 //! Discovery (legacy and aggregated), `/version`, the root index, OpenAPI.
 
 use crate::answer::{self, Answer, Wanted};
+use crate::body::BoxBody;
 use crate::context::Context;
 use crate::listener::full;
 use crate::service::{Call, not_allowed, not_found};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Method, Response};
 use kedge_apiserver_core::registry::negotiate::{Endpoint, Transform};
 use kedge_apiserver_core::registry::route::Discovery;
 use kedge_apiserver_core::registry::{aggregated, listing};
-use kedge_client::BoxBody;
+use kedge_apiserver_core::status::ApiError;
 use serde_json::json;
 use std::sync::OnceLock;
 
@@ -23,7 +24,10 @@ pub fn handle(context: &Context, call: &Call, what: &Discovery) -> Answer {
         if call.method != Method::GET {
             return Err(not_allowed());
         }
-        return Ok(aggregated_document(*what == Discovery::Core, headers.get(IF_NONE_MATCH)));
+        return Ok(aggregated_document(
+            *what == Discovery::Core,
+            headers.get(IF_NONE_MATCH),
+        ));
     }
     let any_method = *what == Discovery::Groups;
     if call.method != Method::GET && call.method != Method::HEAD && !any_method {
@@ -31,7 +35,10 @@ pub fn handle(context: &Context, call: &Call, what: &Discovery) -> Answer {
     }
     let document = match what {
         Discovery::Core => {
-            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
+            let host = headers
+                .get(HOST)
+                .and_then(|host| host.to_str().ok())
+                .map(str::to_owned);
             let port = context.config.listen.port();
             let server = host.unwrap_or_else(|| format!("{}:{port}", context.config.advertise));
             listing::api_versions(&server)
@@ -50,7 +57,10 @@ fn aggregated_document(core: bool, known: Option<&HeaderValue>) -> Response<BoxB
         [true, false].map(|core| {
             let text = aggregated::document(core).to_string();
             let hash = HeaderValue::from_str(&format!("\"{}\"", aggregated::hash(&text)));
-            (text.into_bytes(), hash.expect("a hash in hexadecimal is a valid header value"))
+            (
+                text.into_bytes(),
+                hash.expect("a hash in hexadecimal is a valid header value"),
+            )
         })
     });
     let (bytes, etag) = &documents[usize::from(!core)];
@@ -97,6 +107,43 @@ pub fn root(call: &Call) -> Answer {
     let wanted = Wanted::read(&call.parts.headers, None, Endpoint::Plain)?;
     Ok(answer::value(200, &json!({"paths": listing::paths()}), &wanted))
 }
+
+/// What verifiers of service account tokens read.
+pub fn openid(context: &Context, call: &Call) -> Answer {
+    let headers = &call.parts.headers;
+    let (document, content_type) = match call.attributes.path.as_str() {
+        "/.well-known/openid-configuration" => {
+            let host = headers
+                .get(HOST)
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or_default();
+            (
+                context.authenticator.openid_configuration(host),
+                "application/json",
+            )
+        }
+        "/openid/v1/jwks" => (context.authenticator.jwks(), JWKS),
+        _ => return Err(not_found()),
+    };
+    let accept = headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or("*/*");
+    if content_type == JWKS && !accept.contains(JWKS) && !accept.contains("*/*") {
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {JWKS}");
+        return Err(ApiError {
+            details: json!({}),
+            ..ApiError::new(406, "NotAcceptable", message)
+        });
+    }
+    let mut response = answer::text(200, content_type, document.to_string());
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    Ok(response)
+}
+
+const JWKS: &str = "application/jwk-set+json";
 
 pub fn openapi(_context: &Context, _call: &Call) -> Answer {
     Err(not_found())

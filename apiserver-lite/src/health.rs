@@ -1,10 +1,10 @@
 //! `/healthz`, `/livez`, `/readyz`: alone, verbose, without some checks, or one check of them.
 
 use crate::answer::text;
+use crate::body::BoxBody;
 use crate::context::Context;
 use http::Response;
 use kedge_apiserver_core::registry::options::QueryString;
-use kedge_client::BoxBody;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -12,10 +12,17 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 type Check = (&'static str, fn(&Context) -> bool);
 
 /// The store keeps the name that clients and monitors ask for.
-const ALWAYS: &[Check] = &[("ping", |_| true), ("log", |_| true), ("etcd", |context| context.store.revision().0 > 0)];
+const ALWAYS: &[Check] = &[
+    ("ping", |_| true),
+    ("log", |_| true),
+    ("etcd", |context| context.store.revision().0 > 0),
+];
 const READY: &[Check] = &[
     ("poststarthook/rbac/bootstrap-roles", Context::is_ready),
-    ("poststarthook/start-system-namespaces-controller", Context::is_ready),
+    (
+        "poststarthook/start-system-namespaces-controller",
+        Context::is_ready,
+    ),
     ("shutdown", |context| !context.is_shut_down()),
 ];
 

@@ -3,9 +3,8 @@
 //! `config.rs` says what it is started with, `server.rs` starts it, `service.rs` is the way of a request: identity,
 //! authorization, route, handler, answer. Decisions are `kedge-apiserver-core`'s; here is what touches disk, network and clock.
 
-mod admission;
 mod answer;
-mod identity;
+pub mod authn;
 mod background;
 mod body;
 mod config;
@@ -21,8 +20,10 @@ mod server;
 mod service;
 mod special;
 pub mod store;
+mod upgrade;
 mod watch;
 
+pub use body::{BoxBody, BoxError};
 pub use config::{Config, Error};
 pub use dialer::{Dialer, KubeletAddress};
 pub use listener::Peer;

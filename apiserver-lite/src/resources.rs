@@ -1,15 +1,18 @@
 //! Requests about resources: which verb it is, whether the path has it, and the store steps.
 
-use crate::admission::Chain;
 use crate::answer::{self, Answer, Object, Wanted};
 use crate::body;
+use crate::body::BoxBody;
 use crate::context::{Context, now};
 use crate::service::{Call, not_allowed, not_found};
 use crate::{special, watch};
 use bytes::Bytes;
+use http::header::USER_AGENT;
 use http::{HeaderMap, Method};
 use kedge_api::kinds::Kind;
 use kedge_apiserver_core::attributes::Attributes;
+use kedge_apiserver_core::managed_fields;
+use kedge_apiserver_core::patch::{self, Patch};
 use kedge_apiserver_core::registry::convert;
 use kedge_apiserver_core::registry::encode::Encoded;
 use kedge_apiserver_core::registry::negotiate::Endpoint;
@@ -18,14 +21,13 @@ use kedge_apiserver_core::registry::read::{self, Filter};
 use kedge_apiserver_core::registry::route::Target;
 use kedge_apiserver_core::registry::write::{Body, Call as Write, Reply, Step, Version};
 use kedge_apiserver_core::registry::{delete, subresources, write};
-use kedge_apiserver_core::schema::decode::Expected;
 use kedge_apiserver_core::schema;
+use kedge_apiserver_core::schema::decode::Expected;
 use kedge_apiserver_core::status::ApiError;
 use kedge_apiserver_core::strategy::strategy_of;
-use kedge_client::BoxBody;
 use kedge_store::{Revision, StoreError, Txn};
-use serde_json::Value;
-use std::sync::Arc;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How often a write is decided again after somebody else was faster.
@@ -38,7 +40,10 @@ fn offered(target: &Target) -> Vec<&'static str> {
     if let Some(subresource) = target.subresource {
         return subresource.verbs.to_vec();
     }
-    let (item, own_scope) = (!target.name.is_empty(), !target.kind.namespaced || !target.namespace.is_empty());
+    let (item, own_scope) = (
+        !target.name.is_empty(),
+        !target.kind.namespaced || !target.namespace.is_empty(),
+    );
     let here = |verb: &&'static str| match *verb {
         "get" | "update" | "patch" | "delete" => item,
         "create" | "deletecollection" => !item && own_scope,
@@ -89,18 +94,28 @@ async fn get(context: &Arc<Context>, call: &Call, target: &Target) -> Answer {
     if !target.kind.is_stored() {
         return special::get(target, &wanted);
     }
-    let asked = read::revision(&call.query.text("resourceVersion"))
-        .map_err(|error| ApiError { code: 500, reason: "", ..error })?;
+    let asked = read::revision(&call.query.text("resourceVersion")).map_err(|error| ApiError {
+        code: 500,
+        reason: "",
+        ..error
+    })?;
     wait_for(context, asked).await?;
     let entry = context.store.get(&target.key()).ok_or_else(|| missing(target))?;
     let encoded = match target.subresource.map(|s| s.name) {
         Some("scale") => {
-            let scale = subresources::scale_of(target.kind, &kedge_apiserver_core::registry::encode::decode(&entry));
+            let scale = subresources::scale_of(
+                target.kind,
+                &kedge_apiserver_core::registry::encode::decode(&entry),
+            );
             return Ok(answer::value(200, &scale, &wanted));
         }
         _ => Encoded::stored(&entry),
     };
-    let object = Object { kind: target.kind, encoded: &encoded, revision: Some(entry.mod_revision) };
+    let object = Object {
+        kind: target.kind,
+        encoded: &encoded,
+        revision: Some(entry.mod_revision),
+    };
     answer::object(200, &object, &wanted)
 }
 
@@ -147,20 +162,29 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     /// Decides and commits until the commit meets no conflict.
-    async fn run(&self, decide: &(dyn Fn(&Write<'_>) -> Result<Step, ApiError> + Sync)) -> Result<Committed, ApiError> {
+    async fn run(
+        &self,
+        decide: &(dyn Fn(&Write<'_>) -> Result<Step, ApiError> + Sync),
+    ) -> Result<Committed, ApiError> {
         let context = self.context;
         let mut reply: Option<Reply> = None;
         for _ in 0..ATTEMPTS_MAX {
             let step = self.decide(decide)?;
             let Some(txn) = step.txn else {
                 context.services.release(&step.reserved);
-                return Ok(Committed { reply: reply.unwrap_or(step.reply), revision: None });
+                return Ok(Committed {
+                    reply: reply.unwrap_or(step.reply),
+                    revision: None,
+                });
             };
             match commit(context, txn).await {
                 Ok(revision) => {
                     context.services.release(&step.freed);
                     if !step.again {
-                        return Ok(Committed { reply: reply.unwrap_or(step.reply), revision: Some(revision) });
+                        return Ok(Committed {
+                            reply: reply.unwrap_or(step.reply),
+                            revision: Some(revision),
+                        });
                     }
                     // The second step deletes what the first has marked; the marked object is the answer.
                     reply = Some(fixed(step.reply, revision));
@@ -174,12 +198,20 @@ impl Writing<'_> {
         }
         let kind = self.target.kind;
         let why = "the object changes faster than this request can; please try again";
-        Err(ApiError::conflict(kind.group, kind.plural, &self.target.name, why))
+        Err(ApiError::conflict(
+            kind.group,
+            kind.plural,
+            &self.target.name,
+            why,
+        ))
     }
 
-    fn decide(&self, decide: &(dyn Fn(&Write<'_>) -> Result<Step, ApiError> + Sync)) -> Result<Step, ApiError> {
+    fn decide(
+        &self,
+        decide: &(dyn Fn(&Write<'_>) -> Result<Step, ApiError> + Sync),
+    ) -> Result<Step, ApiError> {
         let uid = uuid::Uuid::new_v4();
-        let admission = Chain::new(&self.context.authorizer);
+        let authorizer = self.context.authorizer.read().expect("observing does not panic");
         decide(&Write {
             target: self.target,
             attributes: self.attributes,
@@ -189,7 +221,7 @@ impl Writing<'_> {
             suffix: &suffix(),
             store: &*self.context.store,
             objects: &self.context.objects,
-            admission: &admission,
+            authorizer: &authorizer,
             services: &self.context.services,
         })
     }
@@ -198,7 +230,10 @@ impl Writing<'_> {
 /// A reply whose revision is known.
 fn fixed(reply: Reply, revision: Revision) -> Reply {
     match reply.body {
-        Body::Object(encoded, _) => Reply { body: Body::Object(encoded, Version::Of(revision)), ..reply },
+        Body::Object(encoded, _) => Reply {
+            body: Body::Object(encoded, Version::Of(revision)),
+            ..reply
+        },
         Body::Plain(_) => reply,
     }
 }
@@ -207,13 +242,18 @@ fn fixed(reply: Reply, revision: Revision) -> Reply {
 fn suffix() -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let random = uuid::Uuid::new_v4();
-    random.as_bytes()[..5].iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
+    random.as_bytes()[..5]
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]))
+        .collect()
 }
 
 async fn commit(context: &Context, txn: Txn) -> Result<Revision, StoreError> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     // The asker may be gone; the write stands all the same.
-    context.store.commit(txn, Box::new(move |result| drop(sender.send(result))));
+    context
+        .store
+        .commit(txn, Box::new(move |result| drop(sender.send(result))));
     receiver.await.unwrap_or(Err(StoreError::Closed))
 }
 
@@ -232,20 +272,21 @@ impl Committed {
                     Version::Of(revision) => Some(*revision),
                     Version::Absent => None,
                 };
-                answer::object(self.reply.code, &Object { kind, encoded, revision }, wanted)?
+                answer::object(
+                    self.reply.code,
+                    &Object {
+                        kind,
+                        encoded,
+                        revision,
+                    },
+                    wanted,
+                )?
             }
         };
         let warnings: Vec<String> = more_warnings.into_iter().chain(self.reply.warnings).collect();
         answer::warn(&mut response, &warnings);
         Ok(response)
     }
-}
-
-/// The manager of a request without `fieldManager`: the user agent up to its first slash.
-pub fn field_manager(headers: &HeaderMap) -> String {
-    let agent = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let word: String = agent.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
-    word.chars().take(128).collect()
 }
 
 async fn write_request(
@@ -261,14 +302,27 @@ async fn write_request(
         "update" => "UpdateOptions",
         _ => "PatchOptions",
     };
-    let apply = body::content_type(&call.parts.headers).is_some_and(|t| t.starts_with("application/apply-patch"));
+    let apply =
+        body::content_type(&call.parts.headers).is_some_and(|t| t.starts_with("application/apply-patch"));
     let mut options = WriteOptions::read(&call.query, name, verb == "patch" && apply)?;
-    if options.field_manager.is_empty() {
-        options.field_manager = field_manager(&call.parts.headers);
-    }
+    let agent = call
+        .parts
+        .headers
+        .get(USER_AGENT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    options.field_manager = managed_fields::manager_name(&options.field_manager, agent);
     let bytes = body::read(request_body).await?;
-    let request = Request { headers: &call.parts.headers, bytes: &bytes };
-    let writing = Writing { context, target: &target, attributes: &call.attributes, options: &options };
+    let request = Request {
+        headers: &call.parts.headers,
+        bytes: &bytes,
+    };
+    let writing = Writing {
+        context,
+        target: &target,
+        attributes: &call.attributes,
+        options: &options,
+    };
     match verb {
         "create" => create(&writing, &request, &wanted).await,
         "update" => put(&writing, &request, &wanted).await,
@@ -288,7 +342,11 @@ fn decode(writing: &Writing<'_>, request: &Request<'_>) -> Result<(Value, Vec<St
     let own = target.subresource.filter(|s| s.kind != target.kind.kind);
     let decoded = match own {
         Some(subresource) => {
-            let expected = Expected { group: subresource.group, version: subresource.version, kind: subresource.kind };
+            let expected = Expected {
+                group: subresource.group,
+                version: subresource.version,
+                kind: subresource.kind,
+            };
             let ty = schema::type_of_subresource(subresource).ok_or_else(not_allowed)?;
             body::decode_as(request.bytes, request.headers, ty, expected, validation)?
         }
@@ -312,7 +370,14 @@ async fn create(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) -
     let target = writing.target;
     if target.subresource.is_some_and(|s| s.name == "token") || !target.kind.is_stored() {
         let (value, warnings) = decode(writing, request)?;
-        return special::create(writing.context, target, writing.attributes, value, wanted, warnings).await;
+        return special::create(
+            writing.context,
+            target,
+            writing.attributes,
+            value,
+            wanted,
+            &warnings,
+        );
     }
     let (value, warnings) = decode(writing, request)?;
     let committed = match target.subresource.map(|s| s.name) {
@@ -329,7 +394,9 @@ async fn put(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) -> A
     let (value, warnings) = decode(writing, request)?;
     check_name(&value, &target.name)?;
     if target.subresource.is_some_and(|s| s.name == "scale") {
-        let committed = writing.run(&|call| subresources::update_scale(call, &|_| Ok(value.clone()))).await?;
+        let committed = writing
+            .run(&|call| subresources::update_scale(call, &|_| Ok(value.clone())))
+            .await?;
         return scale_answer(target, committed, wanted, warnings);
     }
     let committed = writing
@@ -337,14 +404,16 @@ async fn put(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) -> A
             None if target.subresource.is_none() && call.strategy().create_on_update() => {
                 write::create(call, value.clone())
             }
-            _ => write::update(call, &|_| Ok(value.clone()), false),
+            _ => write::update(call, &|_| Ok(value.clone())),
         })
         .await?;
     committed.answer(target.kind, wanted, warnings)
 }
 
 fn scale_answer(target: &Target, committed: Committed, wanted: &Wanted, warnings: Vec<String>) -> Answer {
-    let Body::Object(encoded, version) = &committed.reply.body else { return Err(not_allowed()) };
+    let Body::Object(encoded, version) = &committed.reply.body else {
+        return Err(not_allowed());
+    };
     let revision = match version {
         Version::OfCommit => committed.revision,
         Version::Of(revision) => Some(*revision),
@@ -369,22 +438,81 @@ fn check_name(value: &Value, name: &str) -> Result<(), ApiError> {
 }
 
 async fn patch(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) -> Answer {
-    let _ = (writing, request, wanted);
-    Err(not_allowed())
+    let target = writing.target;
+    let Some(format) = patch::Format::parse(body::content_type(request.headers)) else {
+        let message = "415: Unsupported Media Type";
+        return Err(ApiError {
+            details: json!({}),
+            ..ApiError::new(415, "UnsupportedMediaType", message)
+        });
+    };
+    let patch = Patch::parse(format, request.bytes)?;
+    let own = target.subresource.filter(|s| s.kind != target.kind.kind);
+    let (ty, expected) = match own {
+        Some(s) => {
+            let expected = Expected {
+                group: s.group,
+                version: s.version,
+                kind: s.kind,
+            };
+            (schema::type_of_subresource(s).ok_or_else(not_allowed)?, expected)
+        }
+        None => {
+            let kind = target.kind;
+            (
+                schema::type_of(kind),
+                Expected {
+                    group: kind.group,
+                    version: kind.version,
+                    kind: kind.kind,
+                },
+            )
+        }
+    };
+    let warnings: Mutex<Vec<String>> = Mutex::default();
+    let apply = |current: &Value| -> Result<Value, ApiError> {
+        let decoded = patch.apply(current, ty, expected, writing.options.field_validation)?;
+        *warnings.lock().expect("nothing panics while it is held") = decoded.warnings;
+        Ok(decoded.value)
+    };
+    let taken = || std::mem::take(&mut *warnings.lock().expect("nothing panics while it is held"));
+    if own.is_some() {
+        let committed = writing
+            .run(&|call| subresources::update_scale(call, &apply))
+            .await?;
+        return scale_answer(target, committed, wanted, taken());
+    }
+    let whole = |stored: &Value| -> Result<Value, ApiError> {
+        let mut current = stored.clone();
+        convert::from_stored(target.kind, &mut current);
+        let mut changed = apply(&current)?;
+        prepare(target.kind, &mut changed);
+        Ok(changed)
+    };
+    let committed = writing.run(&|call| write::update(call, &whole)).await?;
+    committed.answer(target.kind, wanted, taken())
 }
 
 async fn remove(context: &Arc<Context>, call: Call, request_body: BoxBody, target: Target) -> Answer {
     let wanted = wanted(&call.parts.headers, &call.query)?;
     let options = delete_options(&call.query, &call.parts.headers, &body::read(request_body).await?)?;
     let write_options = WriteOptions::default();
-    let writing =
-        Writing { context, target: &target, attributes: &call.attributes, options: &write_options };
+    let writing = Writing {
+        context,
+        target: &target,
+        attributes: &call.attributes,
+        options: &write_options,
+    };
     let committed = writing.run(&|call| delete::delete(call, &options)).await?;
     committed.answer(target.kind, &wanted, Vec::new())
 }
 
 /// A body replaces the parameters of the query.
-fn delete_options(query: &QueryString, headers: &HeaderMap, bytes: &Bytes) -> Result<DeleteOptions, ApiError> {
+fn delete_options(
+    query: &QueryString,
+    headers: &HeaderMap,
+    bytes: &Bytes,
+) -> Result<DeleteOptions, ApiError> {
     if bytes.is_empty() {
         return DeleteOptions::from_query(query);
     }
@@ -406,9 +534,21 @@ async fn delete_collection(
     let write_options = WriteOptions::default();
     for entry in &listing.entries {
         let name = entry.key.rsplit('/').next().unwrap_or_default();
-        let one = Target { name: name.to_owned(), ..target.clone() };
-        let attributes = Attributes { name: name.to_owned(), verb: "delete".to_owned(), ..call.attributes.clone() };
-        let writing = Writing { context, target: &one, attributes: &attributes, options: &write_options };
+        let one = Target {
+            name: name.to_owned(),
+            ..target.clone()
+        };
+        let attributes = Attributes {
+            name: name.to_owned(),
+            verb: "delete".to_owned(),
+            ..call.attributes.clone()
+        };
+        let writing = Writing {
+            context,
+            target: &one,
+            attributes: &attributes,
+            options: &write_options,
+        };
         match writing.run(&|call| delete::delete(call, &options)).await {
             Ok(_) => {}
             // Somebody else was faster.

@@ -3,11 +3,11 @@
 //! Tasks: the listener (`listener.rs`), the follower that keeps the authorizer at the store's state, compaction, the endpoint
 //! reconciler (`background.rs`). All end with the shutdown signal.
 
+use crate::authn::{Authenticator, Settings, TokenFile};
 use crate::background;
 use crate::config::{Config, Error};
 use crate::context::Context;
 use crate::dialer::{Dialer, chain_and_key};
-use crate::identity::Authenticator;
 use crate::listener::{self, TlsSlot};
 use crate::pki::{self, Names, Pki};
 use crate::service::ApiService;
@@ -44,11 +44,17 @@ impl Server {
         let pki = pki::ensure(&config.roots, &names, OffsetDateTime::now_utc())?;
         let tls: TlsSlot = Arc::new(RwLock::new(server_config(&pki)?));
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.roots.state.join("store.db"))?);
-        let authenticator = Authenticator::new(config.token_auth_file.as_deref()).map_err(Error::Tokens)?;
+        let authenticator = authenticator(&config, &pki)?;
         let dialer = Dialer::new(&pki).map_err(Error::Certificate)?;
         let roots = config.roots.clone();
-        let context =
-            Arc::new(Context::new(config, pki.clone(), store, authenticator, dialer, shutdown.clone()));
+        let context = Arc::new(Context::new(
+            config,
+            pki.clone(),
+            store,
+            authenticator,
+            dialer,
+            shutdown.clone(),
+        ));
         let service = ApiService::new(context.clone());
         let mut tasks = JoinSet::new();
         background::follow(&context, &mut tasks)?;
@@ -70,7 +76,11 @@ impl Server {
         });
         context.set_ready();
         tracing::info!(%address, "the API server is ready");
-        Ok(Server { context, address, tasks: Arc::new(Mutex::new(Some(tasks))) })
+        Ok(Server {
+            context,
+            address,
+            tasks: Arc::new(Mutex::new(Some(tasks))),
+        })
     }
 
     /// The API for clients in this process. A request's identity is its `kedge_api::Identity` extension.
@@ -103,11 +113,35 @@ impl Server {
     }
 }
 
+fn authenticator(config: &Config, pki: &Pki) -> Result<Authenticator, Error> {
+    let tokens = match &config.token_auth_file {
+        None => TokenFile::default(),
+        Some(path) => {
+            let unreadable =
+                |cause: &dyn std::fmt::Display| Error::Tokens(format!("{}: {cause}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|e| unreadable(&e))?;
+            TokenFile::parse(&text).map_err(|e| unreadable(&e))?
+        }
+    };
+    Ok(Authenticator::new(Settings {
+        issuer: format!("https://kubernetes.default.svc.{}", config.cluster_domain),
+        service_account_key: pki.service_account_key.clone(),
+        client_ca: pki.ca.clone(),
+        tokens,
+        anonymous: true,
+    })?)
+}
+
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => Error::PortInUse { address },
-        _ => Error::Listen { address, cause: error.to_string() },
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => Error::PortInUse { address },
+            _ => Error::Listen {
+                address,
+                cause: error.to_string(),
+            },
+        })
 }
 
 fn names(config: &Config, port: u16) -> Names {
@@ -126,7 +160,9 @@ fn server_config(pki: &Pki) -> Result<Arc<ServerConfig>, Error> {
     let unusable = |cause: &dyn std::fmt::Display| Error::Certificate(cause.to_string());
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pki.ca.as_bytes()) {
-        roots.add(certificate.map_err(|e| unusable(&e))?).map_err(|e| unusable(&e))?;
+        roots
+            .add(certificate.map_err(|e| unusable(&e))?)
+            .map_err(|e| unusable(&e))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())

@@ -1,7 +1,9 @@
 //! The way of a request: identity, authorization, route, handler, answer.
 
 use crate::answer::{self, Answer};
-use crate::context::Context;
+use crate::authn;
+use crate::body::BoxBody;
+use crate::context::{Context, now};
 use crate::listener::Peer;
 use crate::{discovery, health, metrics, resources};
 use futures_util::FutureExt;
@@ -9,11 +11,11 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 use kedge_api::Identity;
 use kedge_apiserver_core::attributes::Attributes;
+use kedge_apiserver_core::authentication::impersonation;
 use kedge_apiserver_core::registry::info;
 use kedge_apiserver_core::registry::options::{QueryString, decode};
 use kedge_apiserver_core::registry::route::{Route, route};
 use kedge_apiserver_core::status::ApiError;
-use kedge_client::BoxBody;
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -51,12 +53,19 @@ impl ApiService {
         let audit_id = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(fresh_id);
         let method = request.method().clone();
         let context = self.context.clone();
-        let outcome = AssertUnwindSafe(respond(&self.context, request)).catch_unwind().await;
+        let outcome = AssertUnwindSafe(respond(&self.context, request))
+            .catch_unwind()
+            .await;
         let (label, mut response) = outcome.unwrap_or_else(|_| {
             let why = "This request caused apiserver to panic. Look in the logs for details.";
             ("panic", answer::error(&ApiError::new(500, "InternalError", why)))
         });
-        context.metrics.observe(method.as_str(), label, response.status().as_u16(), started.elapsed());
+        context.metrics.observe(
+            method.as_str(),
+            label,
+            response.status().as_u16(),
+            started.elapsed(),
+        );
         response.headers_mut().insert(AUDIT_ID, audit_id);
         Ok(response)
     }
@@ -82,7 +91,7 @@ fn fresh_id() -> HeaderValue {
 
 async fn respond(context: &Arc<Context>, request: Request<BoxBody>) -> (&'static str, Response<BoxBody>) {
     let (parts, body) = request.into_parts();
-    let identity = match identify(context, &parts).await {
+    let identity = match identify(context, &parts) {
         Ok(identity) => identity,
         Err(error) => return ("unauthorized", answer::error(&error)),
     };
@@ -90,7 +99,12 @@ async fn respond(context: &Arc<Context>, request: Request<BoxBody>) -> (&'static
     let path = decode(parts.uri.path(), false);
     let method = parts.method.clone();
     let attributes = info::attributes(identity, method.as_str(), &path, &query);
-    let call = Call { method, attributes, query, parts };
+    let call = Call {
+        method,
+        attributes,
+        query,
+        parts,
+    };
     if let Err(error) = authorize(context, &call.attributes) {
         return ("forbidden", answer::error(&error));
     }
@@ -98,34 +112,48 @@ async fn respond(context: &Arc<Context>, request: Request<BoxBody>) -> (&'static
     (label, answer.unwrap_or_else(|error| answer::error(&error)))
 }
 
-/// In process the caller is a typed extension; over TLS the authenticator finds out.
-async fn identify(context: &Context, parts: &Parts) -> Result<Identity, ApiError> {
-    let extensions = &parts.extensions;
-    let authenticated = match (extensions.get::<Identity>(), extensions.get::<Peer>()) {
+/// In process the caller is a typed extension; over TLS the authenticator finds out. Either may ask to act as somebody else.
+fn identify(context: &Context, parts: &Parts) -> Result<Identity, ApiError> {
+    let peer = parts.extensions.get::<Peer>();
+    let authenticated = match (parts.extensions.get::<Identity>(), peer) {
         (Some(identity), None) => identity.clone(),
-        (_, peer) => context.authenticator.authenticate(&parts.headers, peer).await?,
+        _ => {
+            let certificates = peer.map_or(&[][..], |peer| &peer.certificates);
+            context
+                .authenticator
+                .authenticate(&parts.headers, certificates, &context.objects, now())?
+        }
     };
-    context.impersonate(authenticated, &parts.headers)
+    match authn::wanted(&parts.headers)? {
+        None => Ok(authenticated),
+        Some(wanted) => {
+            let authorizer = context.authorizer.read().expect("observing does not panic");
+            impersonation::impersonate(&authorizer, &authenticated, wanted)
+        }
+    }
 }
 
 fn authorize(context: &Context, attributes: &Attributes) -> Result<(), ApiError> {
-    context.authorizer.read().expect("observing does not panic").check(attributes)
+    context
+        .authorizer
+        .read()
+        .expect("observing does not panic")
+        .check(attributes)
 }
 
 /// Holds one of the slots for running requests, and a deadline, unless the request is long-running by nature.
-async fn admit(
-    context: &Arc<Context>,
-    call: Call,
-    body: BoxBody,
-    route: Route,
-) -> (&'static str, Answer) {
+async fn admit(context: &Arc<Context>, call: Call, body: BoxBody, route: Route) -> (&'static str, Answer) {
     if is_long_running(&call) {
         return dispatch(context, call, body, route).await;
     }
     let reading = matches!(call.method, Method::GET | Method::HEAD);
     let slots = if reading { &context.reads } else { &context.writes };
     let Ok(_slot) = slots.try_acquire() else {
-        let mut error = ApiError::new(429, "TooManyRequests", "Too many requests, please try again later.");
+        let mut error = ApiError::new(
+            429,
+            "TooManyRequests",
+            "Too many requests, please try again later.",
+        );
         error.retry_after_s = Some(1);
         return ("overload", Err(error));
     };
@@ -139,15 +167,13 @@ async fn admit(
 fn is_long_running(call: &Call) -> bool {
     let attributes = &call.attributes;
     attributes.verb == "watch"
-        || matches!(attributes.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy" | "log")
+        || matches!(
+            attributes.subresource.as_str(),
+            "exec" | "attach" | "portforward" | "proxy" | "log"
+        )
 }
 
-async fn dispatch(
-    context: &Arc<Context>,
-    call: Call,
-    body: BoxBody,
-    route: Route,
-) -> (&'static str, Answer) {
+async fn dispatch(context: &Arc<Context>, call: Call, body: BoxBody, route: Route) -> (&'static str, Answer) {
     match route {
         Route::Resource(target) => {
             let label = target.kind.plural;
@@ -163,16 +189,22 @@ async fn other(context: &Arc<Context>, call: &Call) -> (&'static str, Answer) {
     let path = call.attributes.path.as_str();
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     match first {
-        "healthz" | "livez" | "readyz" => (first_label(first), Ok(health::handle(context, path, &call.query))),
+        "healthz" | "livez" | "readyz" => {
+            (first_label(first), Ok(health::handle(context, path, &call.query)))
+        }
         "version" => ("version", discovery::version(call)),
         "metrics" => ("metrics", Ok(metrics::handle(context))),
         "openapi" => ("openapi", discovery::openapi(context, call)),
-        ".well-known" | "openid" => {
-            let answer = context.authenticator.discovery(path, &call.parts.headers);
-            ("openid", answer.unwrap_or_else(|| Err(not_found())))
-        }
+        ".well-known" | "openid" => ("openid", discovery::openid(context, call)),
         "" => ("root", discovery::root(call)),
-        _ => ("missing", Ok(answer::text(404, "text/plain; charset=utf-8", "404 page not found\n"))),
+        _ => (
+            "missing",
+            Ok(answer::text(
+                404,
+                "text/plain; charset=utf-8",
+                "404 page not found\n",
+            )),
+        ),
     }
 }
 
@@ -187,10 +219,16 @@ fn first_label(first: &str) -> &'static str {
 /// A path below `/api` or `/apis` that is not there.
 pub fn not_found() -> ApiError {
     let message = "the server could not find the requested resource";
-    ApiError { details: serde_json::json!({}), ..ApiError::new(404, "NotFound", message) }
+    ApiError {
+        details: serde_json::json!({}),
+        ..ApiError::new(404, "NotFound", message)
+    }
 }
 
 pub fn not_allowed() -> ApiError {
     let message = "the server does not allow this method on the requested resource";
-    ApiError { details: serde_json::json!({}), ..ApiError::new(405, "MethodNotAllowed", message) }
+    ApiError {
+        details: serde_json::json!({}),
+        ..ApiError::new(405, "MethodNotAllowed", message)
+    }
 }

@@ -1,13 +1,16 @@
 //! What is no object of the store: reviews, tokens, component statuses, and the streams that end at a kubelet.
 
 use crate::answer::{self, Answer, Wanted};
-use crate::context::Context;
+use crate::body::BoxBody;
+use crate::context::{Context, now};
 use crate::service::{Call, not_allowed};
+use crate::upgrade;
 use kedge_apiserver_core::attributes::Attributes;
-use kedge_apiserver_core::authorization::reviews;
+use kedge_apiserver_core::authentication::reviews::self_subject_review;
+use kedge_apiserver_core::authorization::reviews as access_reviews;
+use kedge_apiserver_core::registry::encode::decode;
 use kedge_apiserver_core::registry::route::Target;
 use kedge_apiserver_core::status::ApiError;
-use kedge_client::BoxBody;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -17,22 +20,35 @@ pub fn is_stream(name: &str) -> bool {
 }
 
 /// Answers a POST of a kind that is not stored, or of a token.
-pub async fn create(
+pub fn create(
     context: &Context,
     target: &Target,
     attributes: &Attributes,
     value: Value,
     wanted: &Wanted,
-    warnings: Vec<String>,
+    warnings: &[String],
 ) -> Answer {
-    let reviewed = {
-        let authorizer = context.authorizer.read().expect("observing does not panic");
-        reviews::create(&authorizer, attributes, value)
-    };
-    let answered = reviewed.unwrap_or_else(|| Err(not_allowed()))?;
-    let _ = target;
+    let answered = match (target.kind.group, target.kind.plural) {
+        ("", "serviceaccounts") => {
+            let jti = uuid::Uuid::new_v4().to_string();
+            let (namespace, name) = (&target.namespace, &target.name);
+            context
+                .authenticator
+                .token_request(namespace, name, &value, &context.objects, now(), &jti)
+        }
+        ("authentication.k8s.io", "tokenreviews") => {
+            context.authenticator.token_review(value, &context.objects, now())
+        }
+        ("authentication.k8s.io", "selfsubjectreviews") => {
+            Ok(self_subject_review(&attributes.user, &now().to_string()))
+        }
+        _ => {
+            let authorizer = context.authorizer.read().expect("observing does not panic");
+            access_reviews::create(&authorizer, attributes, value).unwrap_or_else(|| Err(not_allowed()))
+        }
+    }?;
     let mut response = answer::value(201, &answered, wanted);
-    answer::warn(&mut response, &warnings);
+    answer::warn(&mut response, warnings);
     Ok(response)
 }
 
@@ -67,9 +83,16 @@ pub fn list(_target: &Target, wanted: &Wanted) -> Answer {
 /// Passes a stream on.
 pub async fn stream(context: &Arc<Context>, call: Call, body: BoxBody, target: &Target) -> Answer {
     let entry = context.store.get(&target.key());
-    let Some(_entry) = entry else {
-        return Err(ApiError::not_found(target.kind.group, target.kind.plural, &target.name));
+    let Some(entry) = entry else {
+        return Err(ApiError::not_found(
+            target.kind.group,
+            target.kind.plural,
+            &target.name,
+        ));
     };
-    drop((call, body));
-    Err(not_allowed())
+    let subresource = target.subresource.map_or("", |subresource| subresource.name);
+    match upgrade::Kind::of_subresource(subresource) {
+        Some(kind) => upgrade::stream(context, call, body, target, kind, &decode(&entry)).await,
+        None => Err(not_allowed()),
+    }
 }

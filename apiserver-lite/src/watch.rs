@@ -4,6 +4,7 @@
 //! ends, so that the client starts again from what it has. Frames in the stored version are encoded once for all watchers.
 
 use crate::answer::{Answer, Wanted, partial};
+use crate::body::{BoxBody, BoxError};
 use crate::context::{Context, now};
 use bytes::Bytes;
 use futures_util::stream;
@@ -21,7 +22,6 @@ use kedge_apiserver_core::registry::read::{Filter, Seen, observe, start_watch, t
 use kedge_apiserver_core::registry::route::Target;
 use kedge_apiserver_core::status::ApiError;
 use kedge_apiserver_core::table;
-use kedge_client::{BoxBody, BoxError};
 use kedge_store::{Entry, Event, Revision, Sink, StoreError, WatchId};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -67,7 +67,12 @@ pub fn handle(context: &Arc<Context>, target: &Target, options: &ListOptions, wa
         Err(StoreError::Compacted { asked, oldest }) => return Ok(one_error(&too_old(asked, oldest))),
         Err(error) => return Err(ApiError::internal(error)),
     };
-    let mut frames = Frames { kind: target.kind, filter, wanted: wanted.clone(), header_sent: false };
+    let mut frames = Frames {
+        kind: target.kind,
+        filter,
+        wanted: wanted.clone(),
+        header_sent: false,
+    };
     let mut ready: VecDeque<Bytes> = VecDeque::new();
     for entry in &start.initial {
         ready.push_back(frames.added(entry));
@@ -79,7 +84,10 @@ pub fn handle(context: &Arc<Context>, target: &Target, options: &ListOptions, wa
         ready.extend(frames.event(event));
     }
     let reader = Reader {
-        _watching: Watching { context: context.clone(), id: watched.id },
+        _watching: Watching {
+            context: context.clone(),
+            id: watched.id,
+        },
         context: context.clone(),
         after: start.after,
         events,
@@ -89,12 +97,17 @@ pub fn handle(context: &Arc<Context>, target: &Target, options: &ListOptions, wa
         next_bookmark: Instant::now() + BOOKMARK,
         end: Instant::now() + life(options.timeout_s),
     };
-    let body = stream::unfold(reader, |mut reader| async move { reader.next().await.map(|bytes| (bytes, reader)) });
+    let body = stream::unfold(reader, |mut reader| async move {
+        reader.next().await.map(|bytes| (bytes, reader))
+    });
     Ok(stream_of(body))
 }
 
 fn life(timeout_s: Option<i64>) -> Duration {
-    match timeout_s.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0) {
+    match timeout_s
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .filter(|seconds| *seconds > 0)
+    {
         Some(seconds) => Duration::from_secs(seconds),
         // Spread, so that watches that began together do not end together.
         None => Duration::from_secs(LIFE_MIN_S + u64::from(uuid::Uuid::new_v4().as_fields().1) % LIFE_MIN_S),
@@ -149,7 +162,8 @@ impl Reader {
         while let Ok(event) = self.events.try_recv() {
             self.take(&event);
         }
-        self.ready.push_back(self.frames.bookmark(revision.max(self.after), false));
+        self.ready
+            .push_back(self.frames.bookmark(revision.max(self.after), false));
     }
 
     /// One frame is sent as it is, shared; several are joined, so that the connection sees one write.
@@ -226,7 +240,8 @@ impl Frames {
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object = json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": metadata});
+        let object =
+            json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": metadata});
         line("BOOKMARK", &self.transformed(object))
     }
 }

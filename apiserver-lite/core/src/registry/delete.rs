@@ -9,6 +9,7 @@ use super::encode::{Encoded, decode};
 use super::metadata::strings;
 use super::options::{DeleteOptions, Propagation};
 use super::write::{Body, Call, Step, Version};
+use crate::admission::{self, Operation};
 use crate::status::ApiError;
 use kedge_api::Time;
 use kedge_api::kinds::Kind;
@@ -52,7 +53,7 @@ pub fn delete(call: &Call<'_>, options: &DeleteOptions) -> Result<Step, ApiError
     let entry = call.entry()?;
     let old = decode(&entry);
     check_preconditions(call, options, &old)?;
-    call.admission.validate(call, None, Some(&old))?;
+    admission::validate(call.admission(Operation::Delete), None, Some(&old))?;
     let kind = call.kind();
     let fate = match kind.kind {
         "Namespace" => namespace_fate(&old, options, call.now),

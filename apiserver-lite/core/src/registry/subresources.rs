@@ -67,7 +67,7 @@ pub fn update_scale(call: &Call<'_>, make: &dyn Fn(&Value) -> Result<Value, ApiE
         metadata.remove("resourceVersion");
     }
     body["spec"]["replicas"] = replicas.into();
-    change(call, &entry, &old, body, false)
+    change(call, &entry, &old, body)
 }
 
 /// Gives a pod its node. The reply is a Status.

@@ -7,7 +7,10 @@ use super::metadata;
 use super::options::WriteOptions;
 use super::route::Target;
 use super::services::{Allocator, Reservation};
+use crate::admission::{self, Operation};
 use crate::attributes::Attributes;
+use crate::authorization::{self, Authorizer};
+use crate::managed_fields;
 use crate::objects::Objects;
 use crate::status::{ApiError, Finding, FindingKind};
 use crate::strategy::{Part, Strategy, strategy_of};
@@ -19,14 +22,6 @@ use std::sync::Arc;
 
 /// Upstream refuses objects above the size that etcd takes.
 const OBJECT_BYTES_MAX: usize = 1536 * 1024;
-
-/// Decides whether a write may pass and changes it on the way; the chain of `admission`.
-pub trait Admission: Sync {
-    /// Changes the object; the texts become warnings.
-    fn mutate(&self, call: &Call<'_>, object: &mut Value, old: Option<&Value>) -> Result<Vec<String>, ApiError>;
-    /// `object` None: a delete.
-    fn validate(&self, call: &Call<'_>, object: Option<&Value>, old: Option<&Value>) -> Result<(), ApiError>;
-}
 
 /// Everything a write is decided on.
 pub struct Call<'a> {
@@ -40,7 +35,7 @@ pub struct Call<'a> {
     pub suffix: &'a str,
     pub store: &'a dyn Store,
     pub objects: &'a dyn Objects,
-    pub admission: &'a dyn Admission,
+    pub authorizer: &'a Authorizer,
     pub services: &'a Allocator,
 }
 
@@ -137,8 +132,10 @@ pub fn create(call: &Call<'_>, mut body: Value) -> Result<Step, ApiError> {
     }
     check_namespace(target, &body)?;
 
+    managed_fields::update(None, &mut body, kind, call.manager(), "", &call.now.to_string());
     metadata::prepare_create(&mut body, &target.namespace, call.now, call.uid, call.suffix);
-    let mut warnings = call.admission.mutate(call, &mut body, None)?;
+    authorization::confirm_no_escalation(call.authorizer, call.attributes, &body, None)?;
+    admission::mutate(call.admission(Operation::Create), &mut body, None)?;
     let strategy = call.strategy();
     strategy.prepare_for_create(&mut body);
     let reserved = call.services.assign(kind, &mut body, None)?;
@@ -147,7 +144,7 @@ pub fn create(call: &Call<'_>, mut body: Value) -> Result<Step, ApiError> {
         call.services.release(&reserved);
         return Err(error);
     }
-    warnings.extend(strategy.warnings(&body, None));
+    let warnings = strategy.warnings(&body, None);
     let name = body["metadata"]["name"].as_str().unwrap_or_default();
     let key = super::route::key(kind, &target.namespace, name);
     if let Some(existing) = call.store.get(&key) {
@@ -174,7 +171,7 @@ fn check_create(
     let mut findings = metadata::validate(kind, body);
     findings.extend(strategy.validate_create(body));
     refuse(kind, body, &findings)?;
-    call.admission.validate(call, Some(body), None)
+    admission::validate(call.admission(Operation::Create), Some(body), None)
 }
 
 fn already_exists(kind: &Kind, name: &str, existing: &Entry) -> ApiError {
@@ -192,7 +189,6 @@ fn already_exists(kind: &Kind, name: &str, existing: &Entry) -> ApiError {
 pub fn update(
     call: &Call<'_>,
     make: &dyn Fn(&Value) -> Result<Value, ApiError>,
-    patch: bool,
 ) -> Result<Step, ApiError> {
     let entry = call.entry()?;
     let old = decode(&entry);
@@ -203,7 +199,7 @@ pub fn update(
     if let Some(version) = body["metadata"].as_object_mut() {
         version.remove("resourceVersion");
     }
-    change(call, &entry, &old, body, patch)
+    change(call, &entry, &old, body)
 }
 
 /// Writes `body` in place of `old`: the shared end of every update.
@@ -212,13 +208,13 @@ pub fn change(
     entry: &Entry,
     old: &Value,
     mut body: Value,
-    _patch: bool,
 ) -> Result<Step, ApiError> {
     let (kind, strategy, part) = (call.kind(), call.strategy(), call.part());
     metadata::prepare_update(&mut body, old);
-    strategy.prepare_for_update(&mut body, old, part);
-
-    let mut warnings = call.admission.mutate(call, &mut body, Some(old))?;
+    let subresource = call.target.subresource.map_or("", |s| s.name);
+    managed_fields::update(Some(old), &mut body, kind, call.manager(), subresource, &call.now.to_string());
+    authorization::confirm_no_escalation(call.authorizer, call.attributes, &body, Some(old))?;
+    admission::mutate(call.admission(Operation::Update), &mut body, Some(old))?;
     strategy.prepare_for_update(&mut body, old, part);
     let reserved = call.services.assign(kind, &mut body, Some(old))?;
     let checked = check_update(call, kind, strategy, &body, old, part);
@@ -226,9 +222,7 @@ pub fn change(
         call.services.release(&reserved);
         return Err(error);
     }
-    if part == Part::Main {
-        warnings.extend(strategy.warnings(&body, Some(old)));
-    }
+    let warnings = if part == Part::Main { strategy.warnings(&body, Some(old)) } else { Vec::new() };
     let mut step = put_or_delete(call, entry, old, &body, warnings)?;
     step.freed = call.services.freed(kind, Some(&body), old);
     step.reserved = reserved;
@@ -246,7 +240,7 @@ fn check_update(
     let mut findings = metadata::validate_update(kind, body, old);
     findings.extend(strategy.validate_update(body, old, part));
     refuse(kind, body, &findings)?;
-    call.admission.validate(call, Some(body), Some(old))
+    admission::validate(call.admission(Operation::Update), Some(body), Some(old))
 }
 
 fn put_or_delete(
@@ -273,6 +267,17 @@ fn put_or_delete(
 }
 
 impl Call<'_> {
+    /// The call as the admission chain sees it.
+    pub fn admission(&self, operation: Operation) -> admission::Request<'_> {
+        admission::Request {
+            attributes: self.attributes,
+            operation,
+            objects: self.objects,
+            authorizer: self.authorizer,
+            suffix: self.suffix,
+        }
+    }
+
     /// Who is written down as the manager of the changed fields.
     pub fn manager(&self) -> &str {
         &self.options.field_manager

@@ -1,6 +1,14 @@
 //! Tables: the columns of the kind table, and per kind the code that fills them.
 
+mod cells;
+mod cluster;
+mod network;
+mod pod;
+mod storage;
+mod workloads;
+
 use crate::status::ApiError;
+use cells::Row;
 use kedge_api::Time;
 use kedge_api::kinds::Kind;
 use serde_json::{Value, json};
@@ -29,7 +37,11 @@ impl Include {
 }
 
 /// The table of some objects of a kind, without list metadata. `version` is that of meta.k8s.io.
-pub fn table(kind: &Kind, version: &str, objects: Vec<Value>, now: Time, include: Include) -> Value {
+pub fn table(kind: &Kind, version: &str, mut objects: Vec<Value>, now: Time, include: Include) -> Value {
+    if kind.kind == "FlowSchema" {
+        // In the order in which they are tried.
+        objects.sort_by_key(|object| object["spec"]["matchingPrecedence"].as_i64());
+    }
     let columns: Vec<Value> = kind
         .columns
         .iter()
@@ -48,7 +60,9 @@ pub fn table(kind: &Kind, version: &str, objects: Vec<Value>, now: Time, include
 }
 
 fn row(kind: &Kind, version: &str, mut object: Value, now: Time, include: Include) -> Value {
-    let cells = cells(kind, &object, now);
+    let about = Row { object: &object, now };
+    let cells = filler(kind)(&about);
+    let conditions = pod::row_conditions(kind, &object);
     let shown = match include {
         Include::None => Value::Null,
         Include::Object => object,
@@ -57,9 +71,64 @@ fn row(kind: &Kind, version: &str, mut object: Value, now: Time, include: Includ
             "metadata": object["metadata"].take(),
         }),
     };
-    json!({"cells": cells, "object": shown})
+    let mut row = json!({"cells": cells, "object": shown});
+    if !conditions.is_null() {
+        row["conditions"] = conditions;
+    }
+    row
 }
 
-fn cells(_kind: &Kind, object: &Value, _now: Time) -> Vec<Value> {
-    vec![object["metadata"]["name"].clone(), object["metadata"]["creationTimestamp"].clone()]
+/// The code that fills the columns of a kind.
+fn filler(kind: &Kind) -> fn(&Row<'_>) -> Vec<Value> {
+    match (kind.group, kind.kind) {
+        ("", "Pod") => pod::pod,
+        ("", "PodTemplate") => pod::template,
+        ("", "ReplicationController") => workloads::replication_controller,
+        ("apps", "ReplicaSet") => workloads::replica_set,
+        ("apps", "Deployment") => workloads::deployment,
+        ("apps", "StatefulSet") => workloads::stateful_set,
+        ("apps", "DaemonSet") => workloads::daemon_set,
+        ("apps", "ControllerRevision") => workloads::controller_revision,
+        ("batch", "Job") => workloads::job,
+        ("batch", "CronJob") => workloads::cron_job,
+        ("autoscaling", "HorizontalPodAutoscaler") => workloads::autoscaler,
+        ("policy", "PodDisruptionBudget") => workloads::disruption_budget,
+        ("", "Service") => network::service,
+        ("", "Endpoints") => network::endpoints,
+        ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice,
+        ("networking.k8s.io", "Ingress") => network::ingress,
+        ("networking.k8s.io", "IngressClass") => network::ingress_class,
+        ("networking.k8s.io", "NetworkPolicy") => network::network_policy,
+        ("networking.k8s.io", "ServiceCIDR") => network::service_cidr,
+        ("networking.k8s.io", "IPAddress") => network::ip_address,
+        ("", "PersistentVolume") => storage::volume,
+        ("", "PersistentVolumeClaim") => storage::claim,
+        ("storage.k8s.io", "StorageClass") => storage::class,
+        ("storage.k8s.io", "VolumeAttachment") => storage::attachment,
+        ("storage.k8s.io", "VolumeAttributesClass") => storage::attributes_class,
+        ("storage.k8s.io", "CSIDriver") => storage::driver,
+        ("storage.k8s.io", "CSINode") => storage::csi_node,
+        ("resource.k8s.io", "DeviceClass" | "ResourceClaimTemplate") | ("", "ServiceAccount") => cluster::name_and_age,
+        ("resource.k8s.io", "ResourceClaim") => storage::resource_claim,
+        ("resource.k8s.io", "ResourceSlice") => storage::resource_slice,
+        ("", "ConfigMap") => cluster::config_map,
+        ("", "Secret") => cluster::secret,
+        ("", "Namespace") => cluster::namespace,
+        ("", "Node") => cluster::node,
+        ("", "ResourceQuota") => cluster::resource_quota,
+        ("" | "events.k8s.io", "Event") => cluster::event,
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => cluster::binding,
+        ("certificates.k8s.io", "CertificateSigningRequest") => cluster::signing_request,
+        ("coordination.k8s.io", "Lease") => cluster::lease,
+        ("scheduling.k8s.io", "PriorityClass") => cluster::priority_class,
+        ("node.k8s.io", "RuntimeClass") => cluster::runtime_class,
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => cluster::flow_schema,
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => cluster::priority_level,
+        ("apiregistration.k8s.io", "APIService") => cluster::api_service,
+        ("admissionregistration.k8s.io", kind) => cluster::admission(kind),
+        _ => cluster::plain,
+    }
 }
+
+#[cfg(test)]
+mod tests;
