@@ -8,6 +8,7 @@ pub mod memfd;
 pub mod mount;
 pub mod namespace;
 pub mod path;
+pub mod probe;
 pub mod process;
 pub mod socket;
 pub mod terminal;
