@@ -5,7 +5,6 @@
 
 mod jwt;
 mod token_file;
-mod x509;
 
 pub use token_file::TokenFile;
 
@@ -20,12 +19,12 @@ use kedge_apiserver_core::authentication::reviews::{self, Verified};
 use kedge_apiserver_core::authentication::tokens::{self, TokenRequest};
 use kedge_apiserver_core::objects::Objects;
 use kedge_apiserver_core::status::ApiError;
+use kedge_serving::x509::{Certified, Verifier};
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Mutex, RwLock};
-use x509::{Certified, Verifier};
 
 /// Entries of each cache. A full cache is emptied: the next requests verify once more.
 const CACHED_MAX: usize = 4096;
@@ -266,3 +265,5 @@ fn remember<T>(cache: &Mutex<HashMap<Digest256, T>>, digest: Digest256, value: T
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod x509_tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
-const NOW: Time = Time(x509::tests::NOW_S);
+const NOW: Time = Time(x509_tests::NOW_S);
 const AUTH: &str = include_str!("../../../tests/golden/upstream/api/auth.json");
 
 #[derive(Default)]
@@ -40,7 +40,7 @@ fn authenticator(client_ca: &str) -> Authenticator {
 }
 
 fn some_ca() -> String {
-    authority("ca", x509::tests::now()).unwrap().certificate
+    authority("ca", x509_tests::now()).unwrap().certificate
 }
 
 fn header(value: &str) -> HeaderMap {
@@ -66,9 +66,9 @@ fn bearer_tokens_and_what_is_none() {
 
 #[test]
 fn certificates_come_first_and_a_bad_one_is_401() {
-    let ca = authority("ca", x509::tests::now()).unwrap();
-    let pair = issue(&ca, &Subject::client("jane", Some("dev")), x509::tests::now()).unwrap();
-    let chain = [x509::tests::der(&pair)];
+    let ca = authority("ca", x509_tests::now()).unwrap();
+    let pair = issue(&ca, &Subject::client("jane", Some("dev")), x509_tests::now()).unwrap();
+    let chain = [x509_tests::der(&pair)];
     let authenticator = authenticator(&ca.certificate);
     let ask =
         |at: i64| authenticator.authenticate(&header("Bearer secret"), &chain, &World::default(), Time(at));

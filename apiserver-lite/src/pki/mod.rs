@@ -29,6 +29,8 @@ pub enum PkiError {
     Key(String),
     #[error("the authority {path} is not usable: {why}; restore it, or delete the folder to start afresh")]
     Authority { path: PathBuf, why: String },
+    #[error(transparent)]
+    ClientAuthority(#[from] kedge_serving::x509::AuthorityError),
     #[error("{path} cannot be renewed: the authority's key {key} is not here")]
     NoAuthorityKey { path: PathBuf, key: PathBuf },
 }
