@@ -57,3 +57,25 @@ fn write(path: PathBuf, text: &str) -> Result<()> {
     println!("{}: {} bytes", path.display(), text.len());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The type table also needs Go modules, which a fresh clone does not have.
+    #[test]
+    fn the_committed_kind_table_is_what_the_recordings_give() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("xtask lies in the workspace");
+        let facts = root.join("tests/golden/upstream/api");
+        let discovery = cases(&facts.join("discovery.json")).expect("recorded discovery");
+        let tables = cases(&facts.join("tables.json")).expect("recorded Tables");
+        let committed =
+            std::fs::read_to_string(root.join("base/api/src/kinds/kinds.tbl")).expect("the kind table");
+        assert!(
+            kinds::generate(&discovery, &tables).expect("generates") == committed,
+            "cargo xtask generate-kinds"
+        );
+    }
+}

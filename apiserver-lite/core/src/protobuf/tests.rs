@@ -110,3 +110,19 @@ fn broken_bodies_are_refused() {
     // A spec that is a number.
     check(b"k8s\0\x12\x02\x10\x05", "wrong wire type");
 }
+
+#[test]
+fn delete_options_of_any_group() {
+    let expected = Expected {
+        group: "",
+        version: "v1",
+        kind: "DeleteOptions",
+    };
+    // typeMeta {apps/v1 DeleteOptions}, raw {gracePeriodSeconds: 7, preconditions {uid: "u"}, dryRun: ["All"]}
+    let body =
+        b"k8s\0\x0a\x18\x0a\x07apps/v1\x12\x0dDeleteOptions\x12\x0c\x08\x07\x12\x03\x0a\x01u\x2a\x03All";
+    let options = decode(body, expected).expect("decodes");
+    assert_eq!(options["gracePeriodSeconds"], 7);
+    assert_eq!(options["preconditions"]["uid"], "u");
+    assert_eq!(options["dryRun"], json!(["All"]));
+}
