@@ -2,3 +2,6 @@
 
 pub mod images;
 pub mod rootfs;
+pub mod runtime;
+
+pub use runtime::Cri;

@@ -3,10 +3,11 @@
 //! A full or hanging disk stops this thread only. Bytes then wait in the container's pipe; none is dropped. A line is
 //! `TIME STREAM TAG CONTENT`, the tag `P` for a part of a line longer than 16 KiB, `F` for a whole line or its last part.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kedge_sys::{Errno, socket};
 
@@ -31,19 +32,56 @@ pub enum Report {
     Reopened { serial: u32, connection: u64 },
 }
 
+/// A queue between the two threads; a byte on the socket beside it wakes the other one. The standard library's channel would
+/// be a tenth of this program. At most one entry per request or end: the daemon's pace is its limit.
+struct Queue<T>(Arc<Mutex<VecDeque<T>>>);
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Queue(self.0.clone())
+    }
+}
+
+impl<T> Queue<T> {
+    fn new() -> Self {
+        Queue(Arc::new(Mutex::new(VecDeque::new())))
+    }
+
+    fn push(&self, item: T, wake: &OwnedFd) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(item);
+        // A full socket holds a wake-up already.
+        let _ = socket::send(wake.as_fd(), b"w", &[], &[]);
+    }
+
+    fn pop(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+fn swallow_wakes(woken: &OwnedFd) {
+    let mut bytes = [0; 8];
+    while rustix::io::read(woken, &mut bytes).is_ok_and(|len| len > 0) {}
+}
+
 /// The supervisor's end.
 pub struct Log {
-    commands: Sender<Command>,
+    commands: Queue<Command>,
     wake: OwnedFd,
-    pub reports: Receiver<Report>,
+    reports: Queue<Report>,
     pub reported: OwnedFd,
 }
 
 impl Log {
     pub fn send(&self, command: Command) {
-        // The thread lives as long as the process: a panic aborts both.
-        let _ = self.commands.send(command);
-        let _ = socket::send(self.wake.as_fd(), b"w", &[], &[]);
+        self.commands.push(command, &self.wake);
+    }
+
+    pub fn swallow_wakes(&self) {
+        swallow_wakes(&self.reported);
+    }
+
+    pub fn next_report(&self) -> Option<Report> {
+        self.reports.pop()
     }
 }
 
@@ -53,9 +91,15 @@ pub fn start() -> Result<Log, Errno> {
     for fd in [&wake, &woken, &report_write, &reported] {
         rustix::io::ioctl_fionbio(fd, true)?;
     }
-    let (commands, receiver) = channel();
-    let (sender, reports) = channel();
-    let thread = LogThread { streams: Vec::new(), files: Vec::new(), receiver, woken, sender, report_write };
+    let (commands, reports) = (Queue::new(), Queue::new());
+    let thread = LogThread {
+        streams: Vec::new(),
+        files: Vec::new(),
+        commands: commands.clone(),
+        woken,
+        reports: reports.clone(),
+        report_write,
+    };
     std::thread::Builder::new()
         .name("log".into())
         .stack_size(128 * 1024)
@@ -85,9 +129,9 @@ struct Stream {
 struct LogThread {
     streams: Vec<Stream>,
     files: Vec<LogFile>,
-    receiver: Receiver<Command>,
+    commands: Queue<Command>,
     woken: OwnedFd,
-    sender: Sender<Report>,
+    reports: Queue<Report>,
     report_write: OwnedFd,
 }
 
@@ -109,8 +153,8 @@ impl LogThread {
                 self.flush(at);
             }
             if readable[0] {
-                while socket::receive(self.woken.as_fd(), 8).is_ok_and(|packet| packet.is_some()) {}
-                while let Ok(command) = self.receiver.try_recv() {
+                swallow_wakes(&self.woken);
+                while let Some(command) = self.commands.pop() {
                     self.handle(command);
                 }
             }
@@ -165,8 +209,7 @@ impl LogThread {
     }
 
     fn report(&self, report: Report) {
-        let _ = self.sender.send(report);
-        let _ = socket::send(self.report_write.as_fd(), b"r", &[], &[]);
+        self.reports.push(report, &self.report_write);
     }
 
     /// Copies one chunk. False when there is nothing to copy for the moment, or ever.

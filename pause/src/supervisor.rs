@@ -452,8 +452,8 @@ impl Supervisor {
     }
 
     fn take_reports(&mut self) {
-        while socket::receive(self.log.reported.as_fd(), 8).is_ok_and(|packet| packet.is_some()) {}
-        while let Ok(report) = self.log.reports.try_recv() {
+        self.log.swallow_wakes();
+        while let Some(report) = self.log.next_report() {
             match report {
                 Report::Reopened { serial, connection } => {
                     self.send(connection, serial, &Event::Done(Nothing {}), &[]);

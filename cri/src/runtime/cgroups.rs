@@ -1,0 +1,235 @@
+//! The cgroups of one node: made in every tree, limited in the one that holds the controller, killed by the unified one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use kedge_cri_api::LinuxContainerResources;
+use kedge_cri_core::cgroup as plan;
+use kedge_sys::cgroup::{self, Trees};
+use kedge_sys::{process, socket};
+
+/// Waiting for killed processes to be gone. One in uninterruptible sleep keeps its cgroup, and the caller tries again later.
+const KILL_WAIT_MS: i32 = 5_000;
+const KILL_ROUNDS_MAX: usize = 100;
+
+pub struct Cgroups {
+    trees: Trees,
+    /// Below each tree's root.
+    parent: PathBuf,
+}
+
+/// A cgroup in all trees; the path is relative to the node's cgroup parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group(PathBuf);
+
+impl Group {
+    pub fn new(pod: &str, leaf: &str) -> Group {
+        Group(Path::new(pod.trim_matches('/')).join(leaf))
+    }
+
+    pub fn below(&self, leaf: &str) -> Group {
+        Group(self.0.join(leaf))
+    }
+}
+
+/// What a process needs to enter a group.
+pub struct Entrance {
+    pub unified: Option<OwnedFd>,
+    pub procs: Vec<OwnedFd>,
+}
+
+impl Cgroups {
+    pub fn discover(parent: &str) -> io::Result<Cgroups> {
+        let trees = Trees::discover()?;
+        Ok(Cgroups { trees, parent: parent.trim_matches('/').into() })
+    }
+
+    pub fn is_v2(&self) -> bool {
+        self.trees.is_v2()
+    }
+
+    fn at(&self, root: &Path, group: &Group) -> PathBuf {
+        root.join(&self.parent).join(&group.0)
+    }
+
+    pub fn v1(&self, controller: &str, group: &Group) -> Option<PathBuf> {
+        self.trees.v1.get(controller).map(|root| self.at(root, group))
+    }
+
+    pub fn unified(&self, group: &Group) -> Option<PathBuf> {
+        self.trees.unified.as_deref().map(|root| self.at(root, group))
+    }
+
+    /// Each v1 controller with the group's directory in it.
+    pub fn v1_directories(&self, group: &Group) -> Vec<(String, PathBuf)> {
+        self.trees.v1.iter().map(|(name, root)| (name.trim_start_matches("name=").to_owned(), self.at(root, group))).collect()
+    }
+
+    /// Makes the group in every tree.
+    pub fn create(&self, group: &Group) -> io::Result<()> {
+        let cpuset = self.trees.v1.get("cpuset").cloned();
+        for root in self.trees.roots() {
+            let is_cpuset = cpuset.as_deref() == Some(root);
+            let is_unified = self.trees.unified.as_deref() == Some(root) && self.is_v2();
+            let mut path = root.to_path_buf();
+            for part in self.parent.join(&group.0).components() {
+                if is_unified {
+                    enable_controllers(&path);
+                }
+                let above = path.clone();
+                path.push(part);
+                match fs::create_dir(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ if is_cpuset => inherit_cpuset(&above, &path)?,
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Only in the unified tree: the processes of one exec, to be killed together.
+    pub fn create_unified(&self, group: &Group) -> io::Result<()> {
+        match self.unified(group).map(fs::create_dir) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn limit(&self, group: &Group, resources: &LinuxContainerResources) -> io::Result<()> {
+        let writes = if self.is_v2() { plan::v2(resources) } else { plan::v1(resources) };
+        for write in writes {
+            let directory = if self.is_v2() { self.unified(group) } else { self.v1(write.controller, group) };
+            let Some(file) = directory.map(|directory| directory.join(&write.file)).filter(|file| file.exists()) else {
+                tracing::debug!(file = write.file, "this node has no such cgroup file");
+                continue;
+            };
+            let written = cgroup::write(&file, &write.value);
+            written.map_err(|error| io::Error::new(error.kind(), format!("write {} to {}: {error}", write.value, file.display())))?;
+        }
+        Ok(())
+    }
+
+    /// Denies all devices but the usual ones (v1). A nested node may lack the right: then nothing changes.
+    pub fn limit_devices(&self, group: &Group) {
+        let Some(directory) = self.v1("devices", group) else { return };
+        if let Err(error) = cgroup::write(&directory.join("devices.deny"), "a") {
+            tracing::warn!(%error, "devices are not limited");
+            return;
+        }
+        for rule in plan::DEVICES_ALLOWED {
+            if let Err(error) = cgroup::write(&directory.join("devices.allow"), rule) {
+                tracing::warn!(%error, rule, "device rule refused");
+            }
+        }
+    }
+
+    pub fn allow_device(&self, group: &Group, rule: &str) {
+        let file = self.v1("devices", group).map(|directory| directory.join("devices.allow"));
+        if let Some(Err(error)) = file.map(|file| cgroup::write(&file, rule)) {
+            tracing::warn!(%error, rule, "device rule refused");
+        }
+    }
+
+    /// `unified` may be a group below `group` that exists in the unified tree alone.
+    pub fn entrance(&self, group: &Group, unified: &Group) -> io::Result<Entrance> {
+        let roots: BTreeSet<&PathBuf> = self.trees.v1.values().collect();
+        let procs = roots.into_iter().map(|root| cgroup::open_procs(&self.at(root, group)));
+        let unified = self.unified(unified).map(|path| cgroup::open_directory(&path)).transpose()?;
+        Ok(Entrance { unified, procs: procs.collect::<io::Result<_>>()? })
+    }
+
+    /// Kills everything in the group and waits until it is gone. Blocks.
+    pub fn kill(&self, group: &Group) -> io::Result<()> {
+        for _ in 0..KILL_ROUNDS_MAX {
+            let mut pids = BTreeSet::new();
+            for root in self.trees.roots() {
+                pids.extend(processes_below(&self.at(root, group))?);
+            }
+            if pids.is_empty() {
+                return Ok(());
+            }
+            let pidfds: Vec<OwnedFd> = pids.iter().filter_map(|pid| process::pidfd_open(*pid).ok()).collect();
+            if let Some(unified) = self.unified(group) {
+                let _ = cgroup::write(&unified.join("cgroup.kill"), "1");
+            }
+            for pidfd in &pidfds {
+                let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+            }
+            for pidfd in &pidfds {
+                if !socket::poll_readable(&[pidfd.as_fd()], KILL_WAIT_MS)?[0] {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "killed processes do not end"));
+                }
+            }
+            if pidfds.is_empty() {
+                // Zombies that their parent has not taken yet.
+                return Ok(());
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "processes are started faster than they are killed"))
+    }
+
+    /// Removes the group from every tree.
+    pub fn remove(&self, group: &Group) -> io::Result<()> {
+        let removed = self.trees.roots().into_iter().map(|root| cgroup::remove(&self.at(root, group)));
+        removed.fold(Ok(()), |all, one| all.and(one))
+    }
+
+    pub fn was_oom_killed(&self, group: &Group) -> bool {
+        let file = if self.is_v2() {
+            self.unified(group).map(|directory| directory.join("memory.events"))
+        } else {
+            self.v1("memory", group).map(|directory| directory.join("memory.oom_control"))
+        };
+        let text = file.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        field(&text, "oom_kill").is_some_and(|count| count > 0)
+    }
+}
+
+/// The number behind `name` in a flat-keyed file.
+pub fn field(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+fn processes_below(directory: &Path) -> io::Result<Vec<i32>> {
+    let mut pids = cgroup::processes(directory)?;
+    let Ok(entries) = fs::read_dir(directory) else { return Ok(pids) };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        pids.extend(processes_below(&entry.path())?);
+    }
+    Ok(pids)
+}
+
+/// A controller works in a v2 group only if every group above passes it down. One that cannot be is left out.
+fn enable_controllers(directory: &Path) {
+    let available = fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
+    for controller in available.split_whitespace() {
+        let _ = cgroup::write(&directory.join("cgroup.subtree_control"), &format!("+{controller}"));
+    }
+}
+
+/// A fresh v1 cpuset has no CPUs and takes no process.
+fn inherit_cpuset(above: &Path, directory: &Path) -> io::Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let own = fs::read_to_string(directory.join(file))?;
+        if own.trim().is_empty() {
+            cgroup::write(&directory.join(file), fs::read_to_string(above.join(file))?.trim())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_flat_keyed_files() {
+        let text = "low 0\noom 2\noom_kill 1\noom_group_kill 3\n";
+        assert_eq!([field(text, "oom_kill"), field(text, "oom"), field(text, "high")], [Some(1), Some(2), None]);
+        assert_eq!(Group::new("/kubepods/pod1/", "c").below("exec-1"), Group("kubepods/pod1/c/exec-1".into()));
+    }
+}
