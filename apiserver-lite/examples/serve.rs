@@ -10,7 +10,9 @@ use std::sync::Arc;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [prefix, listen, rest @ ..] = arguments.as_slice() else { return Err("serve PREFIX ADDRESS:PORT".into()) };
+    let [prefix, listen, rest @ ..] = arguments.as_slice() else {
+        return Err("serve PREFIX ADDRESS:PORT".into());
+    };
     let listen: SocketAddr = listen.parse()?;
     let roots = Arc::new(Roots::below(Path::new(prefix), "by-hand"));
     let mut config = Config::new(roots, "by-hand", listen.ip());

@@ -232,6 +232,11 @@ pub fn text(code: u16, content_type: &'static str, body: impl Into<Bytes>) -> Re
     finish(code, content_type, body.into().to_vec(), false)
 }
 
+/// A body of bytes, compressed where that is worth it.
+pub fn bytes(code: u16, content_type: &'static str, bytes: Vec<u8>, gzip: bool) -> Response<BoxBody> {
+    finish(code, content_type, bytes, gzip)
+}
+
 fn finish(code: u16, content_type: &'static str, bytes: Vec<u8>, gzip: bool) -> Response<BoxBody> {
     let compressed = (gzip && bytes.len() > GZIP_FROM)
         .then(|| compress(&bytes))

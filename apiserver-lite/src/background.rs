@@ -157,8 +157,12 @@ pub async fn request(service: &ApiService, method: &str, path: &str, body: Optio
 }
 
 /// Creates what a new cluster starts with; what is there already stays as it is.
-pub async fn bootstrap(service: &ApiService) -> Result<(), String> {
-    for object in bootstrap::objects() {
+pub async fn bootstrap(context: &Context, service: &ApiService) -> Result<(), String> {
+    let cluster = [
+        kubernetes::service_cidr(&context.config.service_cidr.to_string()),
+        kubernetes::authentication(&context.pki.ca, &context.pki.front_proxy_ca),
+    ];
+    for object in bootstrap::objects().into_iter().chain(cluster) {
         ensure(service, &object).await?;
     }
     Ok(())

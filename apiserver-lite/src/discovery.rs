@@ -144,7 +144,3 @@ pub fn openid(context: &Context, call: &Call) -> Answer {
 }
 
 const JWKS: &str = "application/jwk-set+json";
-
-pub fn openapi(_context: &Context, _call: &Call) -> Answer {
-    Err(not_found())
-}

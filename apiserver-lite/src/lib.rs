@@ -14,6 +14,7 @@ mod discovery;
 mod health;
 mod listener;
 mod metrics;
+mod openapi;
 pub mod pki;
 mod resources;
 mod server;

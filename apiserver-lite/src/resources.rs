@@ -7,7 +7,7 @@ use crate::context::{Context, now};
 use crate::service::{Call, not_allowed, not_found};
 use crate::{special, watch};
 use bytes::Bytes;
-use http::header::USER_AGENT;
+use http::header::{USER_AGENT, WARNING};
 use http::{HeaderMap, Method};
 use kedge_api::kinds::Kind;
 use kedge_apiserver_core::attributes::Attributes;
@@ -54,6 +54,17 @@ fn offered(target: &Target) -> Vec<&'static str> {
 }
 
 pub async fn handle(context: &Arc<Context>, call: Call, body: BoxBody, target: Target) -> Answer {
+    let deprecated = target.kind.group.is_empty() && target.kind.kind == "Endpoints";
+    let mut response = route(context, call, body, target).await?;
+    if deprecated && !response.headers().contains_key(WARNING) {
+        answer::warn(&mut response, &[ENDPOINTS_WARNING.to_owned()]);
+    }
+    Ok(response)
+}
+
+const ENDPOINTS_WARNING: &str = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+
+async fn route(context: &Arc<Context>, call: Call, body: BoxBody, target: Target) -> Answer {
     let offered = offered(&target);
     if offered.is_empty() {
         return Err(not_found());

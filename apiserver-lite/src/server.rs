@@ -58,7 +58,7 @@ impl Server {
         let service = ApiService::new(context.clone());
         let mut tasks = JoinSet::new();
         background::follow(&context, &mut tasks)?;
-        background::bootstrap(&service).await.map_err(Error::Bootstrap)?;
+        background::bootstrap(&context, &service).await.map_err(Error::Bootstrap)?;
         background::spawn(&context, &service, address, &mut tasks);
         let slot = tls.clone();
         let changed = move |pki: &Pki| match server_config(pki) {

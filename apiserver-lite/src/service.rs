@@ -5,7 +5,7 @@ use crate::authn;
 use crate::body::BoxBody;
 use crate::context::{Context, now};
 use crate::listener::Peer;
-use crate::{discovery, health, metrics, resources};
+use crate::{discovery, health, metrics, openapi, resources};
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
@@ -194,7 +194,7 @@ async fn other(context: &Arc<Context>, call: &Call) -> (&'static str, Answer) {
         }
         "version" => ("version", discovery::version(call)),
         "metrics" => ("metrics", Ok(metrics::handle(context))),
-        "openapi" => ("openapi", discovery::openapi(context, call)),
+        "openapi" => ("openapi", openapi::handle(call)),
         ".well-known" | "openid" => ("openid", discovery::openid(context, call)),
         "" => ("root", discovery::root(call)),
         _ => (

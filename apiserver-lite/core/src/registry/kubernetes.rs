@@ -38,6 +38,30 @@ pub fn objects(service: Ipv4Addr, endpoint: IpAddr, port: u16) -> [Value; 3] {
     ]
 }
 
+/// The ServiceCIDR of the range that the server was started with.
+pub fn service_cidr(range: &str) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": NAME},
+        "spec": {"cidrs": [range]},
+    })
+}
+
+/// What aggregated servers and kubelets read to trust the clients that this server trusts.
+pub fn authentication(client_ca: &str, front_proxy_ca: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {
+            "client-ca-file": client_ca,
+            "requestheader-client-ca-file": front_proxy_ca,
+            "requestheader-allowed-names": "[\"front-proxy\"]",
+            "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
+            "requestheader-group-headers": "[\"X-Remote-Group\"]",
+            "requestheader-username-headers": "[\"X-Remote-User\"]",
+        },
+    })
+}
+
 /// The present object with what matters corrected; None: it is as wanted.
 pub fn corrected(present: &Value, wanted: &Value) -> Option<Value> {
     let mut changed = present.clone();

@@ -32,14 +32,25 @@ fn group_document(group: &str, versions: &[&str]) -> Value {
 
 /// `/apis`.
 pub fn groups() -> Value {
-    let groups: Vec<Value> = group_versions().iter().map(|(group, versions)| group_document(group, versions)).collect();
+    let groups: Vec<Value> = group_versions()
+        .iter()
+        .map(|(group, versions)| group_document(group, versions))
+        .collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `/apis/GROUP`.
 pub fn group(group: &str) -> Value {
-    let versions = group_versions().into_iter().find(|(name, _)| *name == group).map(|(_, v)| v).unwrap_or_default();
-    let mut document = if versions.is_empty() { json!({}) } else { group_document(group, &versions) };
+    let versions = group_versions()
+        .into_iter()
+        .find(|(name, _)| *name == group)
+        .map(|(_, v)| v)
+        .unwrap_or_default();
+    let mut document = if versions.is_empty() {
+        json!({})
+    } else {
+        group_document(group, &versions)
+    };
     document["kind"] = "APIGroup".into();
     document["apiVersion"] = "v1".into();
     document
@@ -47,13 +58,23 @@ pub fn group(group: &str) -> Value {
 
 /// `/api/v1` and `/apis/GROUP/VERSION`.
 pub fn resources(group: &str, version: &str) -> Value {
-    let here = kinds::kinds().iter().filter(|kind| kind.group == group && kind.version == version);
+    let here = kinds::kinds()
+        .iter()
+        .filter(|kind| kind.group == group && kind.version == version);
     let mut resources: Vec<Value> = here.flat_map(of_kind).collect();
     resources.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    json!({
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources,
-    })
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
+    let mut document =
+        json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources});
+    // The core group's document is older than the field.
+    if !group.is_empty() {
+        document["apiVersion"] = "v1".into();
+    }
+    document
 }
 
 fn of_kind(kind: &'static Kind) -> Vec<Value> {
@@ -86,19 +107,41 @@ fn of_kind(kind: &'static Kind) -> Vec<Value> {
 
 /// The paths that the root names.
 pub fn paths() -> Vec<String> {
-    let mut paths: Vec<String> = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/"]
-        .iter()
-        .map(|path| (*path).to_owned())
-        .collect();
+    let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/",
+    ]
+    .iter()
+    .map(|path| (*path).to_owned())
+    .collect();
     for (group, versions) in group_versions() {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
     let more = [
-        "/healthz", "/healthz/etcd", "/healthz/log", "/healthz/ping", "/livez", "/livez/etcd", "/livez/log",
-        "/livez/ping", "/metrics", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/readyz", "/readyz/etcd",
-        "/readyz/log", "/readyz/ping", "/readyz/shutdown", "/version",
+        "/healthz",
+        "/healthz/etcd",
+        "/healthz/log",
+        "/healthz/ping",
+        "/livez",
+        "/livez/etcd",
+        "/livez/log",
+        "/livez/ping",
+        "/metrics",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/readyz/etcd",
+        "/readyz/log",
+        "/readyz/ping",
+        "/readyz/shutdown",
+        "/version",
     ];
     paths.extend(more.iter().map(|path| (*path).to_owned()));
+    paths.sort();
     paths
 }

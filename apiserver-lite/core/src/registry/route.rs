@@ -47,12 +47,12 @@ pub fn route(path: &str) -> Route {
     match parts.as_slice() {
         ["api"] => Route::Discovery(Discovery::Core),
         ["apis"] => Route::Discovery(Discovery::Groups),
-        ["apis", group] if has_group(group) => Route::Discovery(Discovery::Group((*group).to_owned())),
+        ["apis", group, ..] if !has_group(group) => Route::Other,
+        ["apis", group] => Route::Discovery(Discovery::Group((*group).to_owned())),
         ["api", version] if has_version("", version) => version_of("", version),
         ["apis", group, version] if has_version(group, version) => version_of(group, version),
         ["api", version, rest @ ..] => resource("", version, rest),
         ["apis", group, version, rest @ ..] => resource(group, version, rest),
-        ["apis", ..] => Route::Missing,
         _ => Route::Other,
     }
 }
@@ -152,7 +152,7 @@ mod tests {
         check("/api", "Core");
         check("/api/", "Core");
         check("/apis/apps", r#"Group("apps")"#);
-        check("/apis/nope", "missing");
+        check("/apis/nope", "other");
         check("/api/v1", r#"Version("", "v1")"#);
         check("/api/v1/namespaces", r#"namespaces "" "" - """#);
         check("/api/v1/namespaces/a", r#"namespaces "" "a" - """#);

@@ -52,7 +52,17 @@ pub fn table(kind: &Kind, version: &str, mut objects: Vec<Value>, now: Time, inc
             })
         })
         .collect();
-    let rows: Vec<Value> = objects.into_iter().map(|object| row(kind, version, object, now, include)).collect();
+    let rows: Vec<Value> = objects
+        .into_iter()
+        .map(|object| row(kind, version, object, now, include))
+        .collect();
+    // Kinds without columns of their own leave the rows out where there are none.
+    let plain = std::ptr::fn_addr_eq(filler(kind), cluster::plain as fn(&Row<'_>) -> Vec<Value>);
+    let rows = if plain && rows.is_empty() {
+        Value::Null
+    } else {
+        rows.into()
+    };
     json!({
         "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": {},
         "columnDefinitions": columns, "rows": rows,
@@ -108,7 +118,9 @@ fn filler(kind: &Kind) -> fn(&Row<'_>) -> Vec<Value> {
         ("storage.k8s.io", "VolumeAttributesClass") => storage::attributes_class,
         ("storage.k8s.io", "CSIDriver") => storage::driver,
         ("storage.k8s.io", "CSINode") => storage::csi_node,
-        ("resource.k8s.io", "DeviceClass" | "ResourceClaimTemplate") | ("", "ServiceAccount") => cluster::name_and_age,
+        ("resource.k8s.io", "DeviceClass" | "ResourceClaimTemplate") | ("", "ServiceAccount") => {
+            cluster::name_and_age
+        }
         ("resource.k8s.io", "ResourceClaim") => storage::resource_claim,
         ("resource.k8s.io", "ResourceSlice") => storage::resource_slice,
         ("", "ConfigMap") => cluster::config_map,
