@@ -1,0 +1,93 @@
+//! Writes one pod's status: the newest one wins, and only what differs is sent.
+//!
+//! Task: one per worker. It ends when the worker drops its end, or when the pod is gone from the API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kedge_api::Pod;
+use kedge_api::pod::PodStatus;
+use kedge_api::resource::PODS;
+use kedge_client::PatchKind;
+use kedge_machinery::Backoff;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+
+use crate::agent::Agent;
+use crate::patch;
+use crate::worker::Input;
+
+/// The status to be written, and the pod as it was last seen.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub sequence: u64,
+    pub status: Arc<PodStatus>,
+    pub seen: Arc<Pod>,
+}
+
+fn revision(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.parse().unwrap_or(0)
+}
+
+pub(crate) async fn run(
+    agent: Arc<Agent>,
+    mut wanted: watch::Receiver<Option<Wanted>>,
+    inputs: mpsc::Sender<Input>,
+) {
+    let mut written: Option<Arc<Pod>> = None;
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    while wanted.changed().await.is_ok() {
+        loop {
+            let Some(next) = wanted.borrow_and_update().clone() else {
+                break;
+            };
+            // Whichever is newer: what the last write returned, or what the watch has shown.
+            let base = written
+                .clone()
+                .filter(|pod| revision(pod) >= revision(&next.seen))
+                .unwrap_or(next.seen);
+            match write(&agent, &base, &next.status).await {
+                Ok(pod) => {
+                    backoff.reset();
+                    written = Some(pod);
+                    if inputs.send(Input::StatusWritten(next.sequence)).await.is_err() {
+                        return;
+                    }
+                    break;
+                }
+                Err(error) if error.is_not_found() || error.is_conflict() => {
+                    tracing::debug!(%error, pod = base.full_name(), "the pod is gone");
+                    if inputs.send(Input::Vanished).await.is_err() {
+                        return;
+                    }
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, pod = base.full_name(), "the pod's status is not written");
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+            }
+        }
+    }
+}
+
+async fn write(agent: &Agent, base: &Arc<Pod>, status: &PodStatus) -> Result<Arc<Pod>, kedge_client::Error> {
+    let value = |status: &PodStatus| serde_json::to_value(status).unwrap_or_default();
+    let Some(change) = patch::between(&value(&base.status), &value(status)) else {
+        return Ok(Arc::clone(base));
+    };
+    let meta = &base.metadata;
+    let change = json!({"metadata": {"uid": meta.uid}, "status": change});
+    let pod: Pod = agent
+        .client
+        .patch(
+            PODS,
+            &meta.namespace,
+            &meta.name,
+            "status",
+            PatchKind::Strategic,
+            &change,
+        )
+        .await?;
+    Ok(Arc::new(pod))
+}
