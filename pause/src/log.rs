@@ -32,8 +32,8 @@ pub enum Report {
     Reopened { serial: u32, connection: u64 },
 }
 
-/// A queue between the two threads; a byte on the socket beside it wakes the other one. The standard library's channel would
-/// be a tenth of this program. At most one entry per request or end: the daemon's pace is its limit.
+/// A queue between the two threads; a byte on the socket beside it wakes the other one. Smaller in this program than the
+/// standard library's channel. At most one entry per request or end: the daemon's pace is its limit.
 struct Queue<T>(Arc<Mutex<VecDeque<T>>>);
 
 impl<T> Clone for Queue<T> {
@@ -146,17 +146,19 @@ impl LogThread {
             let Ok(readable) = socket::poll_readable(&fds, if is_waiting_for_disk { RETRY_MS } else { -1 }) else {
                 continue;
             };
-            for (at, _) in ready.iter().zip(&readable[1..]).filter(|(_, is_readable)| **is_readable) {
-                self.copy(*at);
-            }
-            for at in 0..self.streams.len() {
-                self.flush(at);
-            }
+            // Commands come first: an attach hears everything that is written after its reply.
             if readable[0] {
                 swallow_wakes(&self.woken);
                 while let Some(command) = self.commands.pop() {
                     self.handle(command);
                 }
+                continue;
+            }
+            for (at, _) in ready.iter().zip(&readable[1..]).filter(|(_, is_readable)| **is_readable) {
+                self.copy(*at);
+            }
+            for at in 0..self.streams.len() {
+                self.flush(at);
             }
         }
     }
