@@ -9,12 +9,13 @@ use kedge_kubelet_core::config::NodeSettings;
 use kedge_kubelet_core::dns::{ClusterDns, parse_resolv_conf};
 use kedge_kubelet_core::fields::FieldContext;
 use kedge_kubelet_core::node::Machine;
+use kedge_serving::ServerTls;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::lookup::Table;
+use crate::lookup::{Lookup, Table};
 use crate::sources::Registry;
-use crate::{Config, Error, dispatcher, health, logs, machine, node};
+use crate::{Config, Error, dispatcher, health, logs, machine, node, server};
 
 /// Pulls that run at once; upstream pulls one after the other by default, which one slow registry makes painful.
 const PULLS_MAX: usize = 4;
@@ -110,6 +111,7 @@ pub(crate) async fn run(mut agent: Agent, mut shutdown: watch::Receiver<bool>) -
     let agent = Arc::new(agent);
     let mut tasks = JoinSet::new();
     health::serve(&agent, &mut tasks).await?;
+    serve(&agent, &mut tasks, shutdown.clone());
     tasks.spawn(node::keep_lease(Arc::clone(&agent)));
     tasks.spawn(node::keep_status(Arc::clone(&agent)));
     tasks.spawn(logs::rotate_all(Arc::clone(&agent)));
@@ -125,6 +127,46 @@ pub(crate) async fn run(mut agent: Agent, mut shutdown: watch::Receiver<bool>) -
     }
     tasks.shutdown().await;
     Ok(())
+}
+
+/// The 10250 server, where the cluster's PKI lies beside us. Without it pods run, but nobody can look into them.
+fn serve(agent: &Arc<Agent>, tasks: &mut JoinSet<()>, shutdown: watch::Receiver<bool>) {
+    let settings = match server_settings(agent) {
+        Ok(settings) => settings,
+        Err(cause) => {
+            return tracing::warn!(
+                cause,
+                "no logs, exec or port-forward: the kubelet port is not served"
+            );
+        }
+    };
+    let table = Arc::clone(&agent.table);
+    let handlers = server::Handlers {
+        runtime: Arc::clone(&agent.runtime),
+        lookup: Arc::clone(&table) as Arc<dyn Lookup>,
+        node_name: agent.config.node_name.clone(),
+        pods: Box::new(move || table.pods()),
+    };
+    let client = agent.client.clone();
+    tasks.spawn(async move {
+        if let Err(error) = server::run(settings, handlers, client, shutdown).await {
+            tracing::error!(%error, "the kubelet port is not served");
+        }
+    });
+}
+
+fn server_settings(agent: &Agent) -> Result<server::Settings, String> {
+    let roots = &agent.config.roots;
+    let read = |path: std::path::PathBuf| {
+        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let certificates = read(roots.kubelet.join("pki/kubelet.crt"))?;
+    let key = read(roots.kubelet.join("pki/kubelet.key"))?;
+    Ok(server::Settings {
+        address: (std::net::Ipv4Addr::UNSPECIFIED, roots.ports.kubelet).into(),
+        tls: ServerTls::new(&certificates, &key).map_err(|error| error.to_string())?,
+        client_authority: read(roots.kubernetes.join("pki/ca.crt"))?,
+    })
 }
 
 fn prepare_folders(agent: &Agent) -> Result<(), Error> {

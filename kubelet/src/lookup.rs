@@ -33,6 +33,7 @@ pub trait Lookup: Send + Sync {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub uid: String,
+    pub pod: std::sync::Arc<kedge_api::Pod>,
     pub sandbox: Option<SandboxId>,
     /// Name → places, newest first.
     pub containers: std::collections::BTreeMap<String, Vec<ContainerPlace>>,
@@ -55,6 +56,15 @@ impl Table {
         if table.get(&key).is_some_and(|entry| entry.uid == uid) {
             table.remove(&key);
         }
+    }
+
+    /// The pods of this node, for `/pods`.
+    pub fn pods(&self) -> Vec<serde_json::Value> {
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table
+            .values()
+            .filter_map(|entry| serde_json::to_value(entry.pod.as_ref()).ok())
+            .collect()
     }
 
     fn read<T>(&self, namespace: &str, name: &str, read: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use kedge_api::pod::{Container, Pod, VolumeMount};
+use kedge_api::pod::{Container, VolumeMount};
 use kedge_cri_api::{Mount, MountPropagation};
 use kedge_kubelet_core::env::expand_strict;
 use kedge_kubelet_core::volumes::VolumePlan;
@@ -13,7 +13,6 @@ use kedge_kubelet_core::volumes::VolumePlan;
 const HOSTS: &str = "/etc/hosts";
 
 pub(crate) struct Place<'a> {
-    pub pod: &'a Pod,
     pub container: &'a Container,
     /// `/var/lib/kubelet/pods/<uid>`
     pub pod_folder: &'a Path,
@@ -207,15 +206,11 @@ mod tests {
             sub_path: sub_path.into(),
             ..VolumeMount::default()
         };
-        let (pod, container) = (
-            Pod::default(),
-            Container {
-                name: "c".into(),
-                ..Container::default()
-            },
-        );
+        let container = Container {
+            name: "c".into(),
+            ..Container::default()
+        };
         let place = Place {
-            pod: &pod,
             container: &container,
             pod_folder: &root,
             volumes: &[volume],

@@ -123,7 +123,6 @@ impl Start {
         let pod_folder = agent.settings.pod_folder(&pod.metadata.uid);
         self.write_hosts(&pod_folder)?;
         let place = mounts::Place {
-            pod,
             container,
             pod_folder: &pod_folder,
             volumes: &self.volumes,

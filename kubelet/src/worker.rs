@@ -421,6 +421,7 @@ impl Worker {
             .map(|sandbox| SandboxId(sandbox.id.clone()));
         let entry = Entry {
             uid: meta.uid.clone(),
+            pod: Arc::clone(&self.pod),
             sandbox,
             containers,
         };
