@@ -46,6 +46,13 @@ impl Blobs {
         File::open(&path).map_err(Error::io("opening the blob", &path))
     }
 
+    pub(super) fn size(&self, digest: &Digest) -> Result<u64, Error> {
+        let path = self.path(digest);
+        std::fs::metadata(&path)
+            .map(|metadata| metadata.len())
+            .map_err(Error::io("looking at the blob", &path))
+    }
+
     /// Reads a small blob whole.
     pub(super) fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, Error> {
         read_limited(self.open_blob(digest)?, limit)

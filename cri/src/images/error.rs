@@ -18,6 +18,8 @@ pub enum Error {
     Registries { path: PathBuf, why: String },
     #[error("reading the image")]
     Reading(#[source] io::Error),
+    #[error("writing the archive")]
+    Writing(#[source] io::Error),
     #[error(transparent)]
     Refused(#[from] images::Error),
     #[error("digest mismatch: expected {expected}, got {got}")]
@@ -101,6 +103,7 @@ impl From<Error> for kedge_cri_api::Error {
             | Error::Index { .. }
             | Error::Registries { .. }
             | Error::Reading(_)
+            | Error::Writing(_)
             | Error::Interrupted => Api::Internal(text),
         }
     }

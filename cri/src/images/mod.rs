@@ -13,6 +13,7 @@
 
 mod blobs;
 mod error;
+mod export;
 mod import;
 mod index;
 mod install;

@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 
 mod layers;
 mod pulls;
+mod real_registry;
 
 struct World {
     _folder: tempfile::TempDir,
@@ -364,4 +365,28 @@ fn a_broken_or_newer_index_is_refused_with_a_sentence() {
             .to_string();
         assert!(error.contains(words) && error.contains("index.json"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_is_exported_is_imported_elsewhere() {
+    let (one, other) = (world(), world());
+    let (base, top) = (tar(&[("etc/os", b"base")]), tar(&[("hello", b"hi")]));
+    let images = one
+        .import(docker_archive(&["nginx", "a.b/c:2"], &[&base, &top]))
+        .await
+        .unwrap();
+    let mut archive = Vec::new();
+    one.store.export(&["a.b/c:2", "nginx"], &mut archive).unwrap();
+    assert_eq!(other.import(archive.clone()).await.unwrap(), images);
+    // Older readers know docker's listing only.
+    let mut tarball = tarball::Tarball::new(archive.as_slice(), Limits::default());
+    let mut names = Vec::new();
+    while let Some(entry) = tarball.next_entry().unwrap() {
+        names.push(String::from_utf8(entry.path).unwrap());
+    }
+    assert!(names.contains(&"manifest.json".to_owned()), "{names:?}");
+    assert!(matches!(
+        one.store.export(&["no:1"], &mut Vec::new()),
+        Err(Error::NotFound(_))
+    ));
 }

@@ -3,10 +3,10 @@
 
 use super::manifest::{Descriptor, Index};
 use super::{Error, Limits, Reference};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One image of a `docker save` archive, by file names inside the archive.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DockerImage {
     pub config: String,

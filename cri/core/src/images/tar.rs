@@ -278,6 +278,28 @@ fn pax_records(mut content: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
     Ok(records)
 }
 
+/// The header of a plain file of an archive that we write. The path is ours, and short.
+pub fn file_header(path: &str, size: u64) -> [u8; BLOCK] {
+    let mut block = [0u8; BLOCK];
+    let mut put = |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
+    assert!(
+        path.len() <= 100 && size < 1 << 33,
+        "names of an archive are short, blobs below eight gigabytes"
+    );
+    put(0, path);
+    put(100, "0000444\0");
+    put(108, "0000000\0");
+    put(116, "0000000\0");
+    put(124, &format!("{size:011o}"));
+    put(136, "00000000000");
+    put(148, "        ");
+    put(156, "0");
+    put(257, "ustar\u{0}00");
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    block
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,6 +341,15 @@ mod tests {
             Kind::Directory
         );
         assert_eq!(Decoder::default().header(&[0; BLOCK]).unwrap(), Block::End);
+    }
+
+    #[test]
+    fn what_we_write_we_read() {
+        let seen = entry(&mut Decoder::default(), file_header("index.json", 12345));
+        assert_eq!(
+            (seen.path.as_slice(), seen.size, seen.mode),
+            (&b"index.json"[..], 12345, 0o444)
+        );
     }
 
     #[test]
