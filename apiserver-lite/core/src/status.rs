@@ -109,7 +109,10 @@ impl ApiError {
 
     /// 422 with every finding as a cause. `kind` is the object's kind, as upstream names it in `details.kind`.
     pub fn invalid(group: &str, kind: &str, name: &str, findings: &[Finding]) -> ApiError {
-        let texts: Vec<String> = findings.iter().map(|f| format!("{}: {}", f.field, f.message)).collect();
+        let mut texts: Vec<String> = findings.iter().map(|f| format!("{}: {}", f.field, f.message)).collect();
+        // The message says each finding once; the causes keep them all, as upstream does.
+        let mut said = std::collections::BTreeSet::new();
+        texts.retain(|text| said.insert(text.clone()));
         let list = match texts.len() {
             1 => texts[0].clone(),
             _ => format!("[{}]", texts.join(", ")),

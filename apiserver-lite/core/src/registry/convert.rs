@@ -176,7 +176,7 @@ fn fields<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
 
 /// Takes a JSON annotation out; one that does not parse stays where it is.
 fn take_annotation(object: &mut Value, key: &str) -> Option<Value> {
-    let annotations = object["metadata"]["annotations"].as_object_mut()?;
+    let annotations = object.get_mut("metadata")?.get_mut("annotations")?.as_object_mut()?;
     let parsed = serde_json::from_str(annotations.get(key)?.as_str()?).ok()?;
     annotations.remove(key);
     if annotations.is_empty() {

@@ -6,7 +6,8 @@ use super::options::ListOptions;
 use super::route::{Target, key};
 use crate::status::ApiError;
 use base64::Engine;
-use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use base64::engine::DecodePaddingMode;
 use kedge_api::Selector;
 use kedge_store::{Entry, Event, Query, Revision, Store, StoreError};
 use serde_json::{Value, json};
@@ -193,12 +194,19 @@ fn write_token(at: Revision, start: &str) -> String {
     URL_SAFE_NO_PAD.encode(token.to_string())
 }
 
+/// Tokens of other servers may be padded.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
 fn read_token(text: &str) -> Result<(Revision, String), ApiError> {
     let wrong = |why: String| {
         ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
     };
-    let bytes = URL_SAFE_NO_PAD.decode(text).or_else(|_| URL_SAFE.decode(text));
-    let bytes = bytes.map_err(|e| wrong(e.to_string()))?;
+    let bytes = LENIENT.decode(text).map_err(|e| wrong(e.to_string()))?;
     let token: Value = serde_json::from_slice(&bytes).map_err(|e| wrong(go_json_error(&bytes, &e)))?;
     if token["v"] != "meta.k8s.io/v1" {
         return Err(wrong("server does not recognize this encoded version".to_owned()));
