@@ -19,12 +19,30 @@ const LINE_MAX: usize = 16 * 1024;
 const RETRY_MS: i32 = 1000;
 
 pub enum Command {
-    Add { id: Vec<u8>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd>, log: Option<OwnedFd> },
-    Reopen { id: Vec<u8>, log: OwnedFd, serial: u32, connection: u64 },
-    Attach { id: Vec<u8>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd> },
+    Add {
+        id: Vec<u8>,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+        log: Option<OwnedFd>,
+    },
+    Reopen {
+        id: Vec<u8>,
+        log: OwnedFd,
+        serial: u32,
+        connection: u64,
+    },
+    Attach {
+        id: Vec<u8>,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    },
     /// Copy what the pipes hold at this moment, then say so.
-    Drain { id: Vec<u8> },
-    Remove { id: Vec<u8> },
+    Drain {
+        id: Vec<u8>,
+    },
+    Remove {
+        id: Vec<u8>,
+    },
 }
 
 pub enum Report {
@@ -48,7 +66,10 @@ impl<T> Queue<T> {
     }
 
     fn push(&self, item: T, wake: &OwnedFd) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(item);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(item);
         // A full socket holds a wake-up already.
         let _ = socket::send(wake.as_fd(), b"w", &[], &[]);
     }
@@ -105,7 +126,12 @@ pub fn start() -> Result<Log, Errno> {
         .stack_size(128 * 1024)
         .spawn(move || thread.run())
         .map_err(|_| Errno::AGAIN)?;
-    Ok(Log { commands, wake, reports, reported })
+    Ok(Log {
+        commands,
+        wake,
+        reports,
+        reported,
+    })
 }
 
 /// One container's log file; absent for a container without a log.
@@ -138,12 +164,14 @@ struct LogThread {
 impl LogThread {
     fn run(mut self) {
         loop {
-            let ready: Vec<usize> =
-                (0..self.streams.len()).filter(|at| self.streams[*at].is_open && self.streams[*at].unwritten.is_empty()).collect();
+            let ready: Vec<usize> = (0..self.streams.len())
+                .filter(|at| self.streams[*at].is_open && self.streams[*at].unwritten.is_empty())
+                .collect();
             let mut fds = vec![self.woken.as_fd()];
             fds.extend(ready.iter().map(|at| self.streams[*at].fd.as_fd()));
             let is_waiting_for_disk = self.streams.iter().any(|stream| !stream.unwritten.is_empty());
-            let Ok(readable) = socket::poll_readable(&fds, if is_waiting_for_disk { RETRY_MS } else { -1 }) else {
+            let Ok(readable) = socket::poll_readable(&fds, if is_waiting_for_disk { RETRY_MS } else { -1 })
+            else {
                 continue;
             };
             // Commands come first: an attach hears everything that is written after its reply.
@@ -154,7 +182,11 @@ impl LogThread {
                 }
                 continue;
             }
-            for (at, _) in ready.iter().zip(&readable[1..]).filter(|(_, is_readable)| **is_readable) {
+            for (at, _) in ready
+                .iter()
+                .zip(&readable[1..])
+                .filter(|(_, is_readable)| **is_readable)
+            {
                 self.copy(*at);
             }
             for at in 0..self.streams.len() {
@@ -165,7 +197,12 @@ impl LogThread {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Add { id, stdout, stderr, log } => {
+            Command::Add {
+                id,
+                stdout,
+                stderr,
+                log,
+            } => {
                 for (name, fd) in [("stdout", stdout), ("stderr", stderr)] {
                     if let Some(fd) = fd {
                         let _ = rustix::io::ioctl_fionbio(&fd, true);
@@ -180,9 +217,17 @@ impl LogThread {
                         });
                     }
                 }
-                self.files.push(LogFile { id, file: log.map(File::from) });
+                self.files.push(LogFile {
+                    id,
+                    file: log.map(File::from),
+                });
             }
-            Command::Reopen { id, log, serial, connection } => {
+            Command::Reopen {
+                id,
+                log,
+                serial,
+                connection,
+            } => {
                 if let Some(file) = self.files.iter_mut().find(|file| file.id == id) {
                     file.file = Some(File::from(log));
                 }
@@ -190,7 +235,10 @@ impl LogThread {
             }
             Command::Attach { id, stdout, stderr } => {
                 for (name, client) in [("stdout", stdout), ("stderr", stderr)] {
-                    let stream = self.streams.iter_mut().find(|stream| stream.id == id && stream.name == name);
+                    let stream = self
+                        .streams
+                        .iter_mut()
+                        .find(|stream| stream.id == id && stream.name == name);
                     if let (Some(stream), Some(client)) = (stream.filter(|stream| stream.is_open), client) {
                         let _ = rustix::io::ioctl_fionbio(&client, true);
                         stream.clients.push(client);
@@ -233,7 +281,9 @@ impl LogThread {
             }
             Ok(len) => len,
         };
-        stream.clients.retain(|client| rustix::io::write(client, &chunk[..len]) == Ok(len));
+        stream
+            .clients
+            .retain(|client| rustix::io::write(client, &chunk[..len]) == Ok(len));
         stream.take(&chunk[..len]);
         self.flush(at);
         true
@@ -241,7 +291,11 @@ impl LogThread {
 
     fn flush(&mut self, at: usize) {
         let stream = &mut self.streams[at];
-        let file = self.files.iter_mut().find(|file| file.id == stream.id).and_then(|file| file.file.as_mut());
+        let file = self
+            .files
+            .iter_mut()
+            .find(|file| file.id == stream.id)
+            .and_then(|file| file.file.as_mut());
         let Some(file) = file else {
             stream.unwritten.clear();
             return;
@@ -304,7 +358,15 @@ mod tests {
     fn check(chunks: &[&[u8]], lines: &[(&str, usize)]) {
         let (fd, _peer) = socket::pair().unwrap();
         let (id, line, unwritten, clients) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut stream = Stream { id, name: "stdout", fd, line, unwritten, clients, is_open: true };
+        let mut stream = Stream {
+            id,
+            name: "stdout",
+            fd,
+            line,
+            unwritten,
+            clients,
+            is_open: true,
+        };
         chunks.iter().for_each(|chunk| stream.take(chunk));
         stream.end();
         let text = String::from_utf8(stream.unwritten).unwrap();

@@ -18,9 +18,9 @@ mod sandbox;
 mod supervisor;
 mod time;
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
-use kedge_sys::{Errno, process};
+use kedge_sys::{Errno, process, socket};
 
 /// The listening socket.
 const LISTENER: i32 = 3;
@@ -44,9 +44,15 @@ fn main() {
 
 fn run() -> Result<(), Errno> {
     // SAFETY: the daemon's spawn put these two here, and nothing else in this process owns them.
-    let (listener, first) =
-        unsafe { (OwnedFd::from_raw_fd(LISTENER), OwnedFd::from_raw_fd(FIRST_CONNECTION)) };
+    let (listener, first) = unsafe {
+        (
+            OwnedFd::from_raw_fd(LISTENER),
+            OwnedFd::from_raw_fd(FIRST_CONNECTION),
+        )
+    };
     process::close_from_at_exec(3)?;
+    // The kernel shows whoever called listen as the peer: a daemon that comes back must find this process there.
+    socket::listen_again(listener.as_fd())?;
     let signals = process::signal_descriptor(&[libc::SIGCHLD])?;
     let _ = process::set_name(c"pause");
     let log = log::start()?;

@@ -73,7 +73,10 @@ pub unsafe fn fork(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked,
         pid if pid > 0 => {
             // SAFETY: the kernel has stored a descriptor of ours that nobody else knows.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Forked::Parent { pid: pid as i32, pidfd })
+            Ok(Forked::Parent {
+                pid: pid as i32,
+                pidfd,
+            })
         }
         _ => Err(crate::last_errno()),
     }
@@ -164,7 +167,13 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
 /// # Safety
 /// Must run in the child of [`spawn`]; it replaces the process image or returns an error.
 unsafe fn enter(plan: &ChildPlan) -> Result<(), Errno> {
-    let check = |result: c_int| if result < 0 { Err(crate::last_errno()) } else { Ok(result) };
+    let check = |result: c_int| {
+        if result < 0 {
+            Err(crate::last_errno())
+        } else {
+            Ok(result)
+        }
+    };
     for procs in &plan.cgroup_procs {
         // SAFETY: writes one byte of a constant.
         let written = unsafe { libc::write(*procs, c"0".as_ptr().cast(), 1) };
@@ -193,7 +202,14 @@ unsafe fn enter(plan: &ChildPlan) -> Result<(), Errno> {
         libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut());
         let env: [*const c_char; 1] = [ptr::null()];
         let (argv, env) = (plan.argv.as_ptr(), env.as_ptr());
-        libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), argv, env, libc::AT_EMPTY_PATH);
+        libc::syscall(
+            libc::SYS_execveat,
+            program,
+            c"".as_ptr(),
+            argv,
+            env,
+            libc::AT_EMPTY_PATH,
+        );
     }
     Err(crate::last_errno())
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::{IoSlice, IoSliceMut};
 use rustix::net::{
@@ -15,21 +15,42 @@ use crate::Errno;
 const DESCRIPTORS_MAX: usize = 253;
 
 pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+    rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
 }
 
 /// A listening socket `name` in `directory`. The address goes through the descriptor, because a socket path is at most 107 bytes.
 pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     rustix::net::bind(&socket, &address(directory, name)?)?;
     let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
     rustix::fs::chmod(path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
-    rustix::net::listen(&socket, 16)?;
+    listen_again(socket.as_fd())?;
     Ok(socket)
 }
 
+/// Makes this process the one that [`peer`] shows to whoever connects.
+pub fn listen_again(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    const BACKLOG: i32 = 16;
+    rustix::net::listen(socket, BACKLOG)
+}
+
 pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     rustix::net::connect(&socket, &address(directory, name)?)?;
     Ok(socket)
 }
@@ -80,7 +101,10 @@ pub fn receive(socket: BorrowedFd<'_>, len_max: usize) -> Result<Option<Packet>,
         })
         .flatten()
         .collect();
-    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if received
+        .flags
+        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+    {
         return Err(Errno::MSGSIZE);
     }
     bytes.truncate(received.bytes);
@@ -104,11 +128,21 @@ pub fn peer(socket: BorrowedFd<'_>) -> Result<Peer, Errno> {
     let mut len = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: the value is one int and its size is passed.
     let result = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PEERPIDFD, (&raw mut fd).cast(), &raw mut len)
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PEERPIDFD,
+            (&raw mut fd).cast(),
+            &raw mut len,
+        )
     };
     // SAFETY: on success the kernel has stored a new descriptor that nobody else knows.
     let pidfd = (result == 0 && fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok(Peer { pid: credentials.pid.as_raw_nonzero().get(), uid: credentials.uid.as_raw(), pidfd })
+    Ok(Peer {
+        pid: credentials.pid.as_raw_nonzero().get(),
+        uid: credentials.uid.as_raw(),
+        pidfd,
+    })
 }
 
 /// Which of `fds` have something to read or have lost their peer, within `timeout_ms` (negative: for ever).
@@ -116,7 +150,11 @@ pub fn peer(socket: BorrowedFd<'_>) -> Result<Peer, Errno> {
 pub fn poll_readable(fds: &[BorrowedFd<'_>], timeout_ms: i32) -> Result<Vec<bool>, Errno> {
     let mut polls: Vec<libc::pollfd> = fds
         .iter()
-        .map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        .map(|fd| libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
         .collect();
     // SAFETY: the structures are initialised and their number is passed.
     let count = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, timeout_ms) };

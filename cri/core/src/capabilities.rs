@@ -2,11 +2,46 @@
 
 /// Names in the order of `linux/capability.h`, without `CAP_`.
 const NAMES: [&str; 41] = [
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
     "CHECKPOINT_RESTORE",
 ];
 
@@ -30,7 +65,9 @@ pub fn resolve(is_privileged: bool, add: &[String], drop: &[String]) -> Result<u
     let is_all = |name: &String| name.eq_ignore_ascii_case("ALL") || name.eq_ignore_ascii_case("CAP_ALL");
     let bits = |names: &[String]| -> Result<u64, String> {
         let single = names.iter().filter(|name| !is_all(name));
-        single.map(|name| bit(name).ok_or_else(|| name.clone())).try_fold(0, |set, bit| Ok(set | bit?))
+        single
+            .map(|name| bit(name).ok_or_else(|| name.clone()))
+            .try_fold(0, |set, bit| Ok(set | bit?))
     };
     let mut set = DEFAULT;
     if drop.iter().any(is_all) {
@@ -56,15 +93,31 @@ mod tests {
     fn adds_and_drops() {
         let of = |name| bit(name).unwrap();
         let default: u64 = [
-            "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP",
-            "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+            "CHOWN",
+            "DAC_OVERRIDE",
+            "FSETID",
+            "FOWNER",
+            "MKNOD",
+            "NET_RAW",
+            "SETGID",
+            "SETUID",
+            "SETFCAP",
+            "SETPCAP",
+            "NET_BIND_SERVICE",
+            "SYS_CHROOT",
+            "KILL",
+            "AUDIT_WRITE",
         ]
         .iter()
         .map(|name| of(name))
         .sum();
         check(&[], &[], Ok(default));
         check(&["NET_ADMIN"], &["ALL"], Ok(of("NET_ADMIN")));
-        check(&["CAP_SYS_TIME"], &["chown"], Ok((default | of("SYS_TIME")) & !of("CHOWN")));
+        check(
+            &["CAP_SYS_TIME"],
+            &["chown"],
+            Ok((default | of("SYS_TIME")) & !of("CHOWN")),
+        );
         check(&["ALL"], &["SYS_ADMIN"], Ok(ALL & !of("SYS_ADMIN")));
         check(&["ALL"], &["ALL"], Ok(ALL));
         check(&["FLY"], &[], Err("FLY".into()));

@@ -1,9 +1,9 @@
 //! Computes LaunchSpec, seccomp trees, image layer plans.
 
-pub mod image;
-pub mod images;
 pub mod capabilities;
 pub mod cgroup;
+pub mod image;
+pub mod images;
 pub mod launch;
 pub mod seccomp;
 pub mod sysctl;

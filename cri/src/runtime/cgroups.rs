@@ -44,7 +44,10 @@ pub struct Entrance {
 impl Cgroups {
     pub fn discover(parent: &str) -> io::Result<Cgroups> {
         let trees = Trees::discover()?;
-        Ok(Cgroups { trees, parent: parent.trim_matches('/').into() })
+        Ok(Cgroups {
+            trees,
+            parent: parent.trim_matches('/').into(),
+        })
     }
 
     pub fn is_v2(&self) -> bool {
@@ -65,7 +68,11 @@ impl Cgroups {
 
     /// Each v1 controller with the group's directory in it.
     pub fn v1_directories(&self, group: &Group) -> Vec<(String, PathBuf)> {
-        self.trees.v1.iter().map(|(name, root)| (name.trim_start_matches("name=").to_owned(), self.at(root, group))).collect()
+        self.trees
+            .v1
+            .iter()
+            .map(|(name, root)| (name.trim_start_matches("name=").to_owned(), self.at(root, group)))
+            .collect()
     }
 
     /// Makes the group in every tree.
@@ -100,22 +107,40 @@ impl Cgroups {
     }
 
     pub fn limit(&self, group: &Group, resources: &LinuxContainerResources) -> io::Result<()> {
-        let writes = if self.is_v2() { plan::v2(resources) } else { plan::v1(resources) };
+        let writes = if self.is_v2() {
+            plan::v2(resources)
+        } else {
+            plan::v1(resources)
+        };
         for write in writes {
-            let directory = if self.is_v2() { self.unified(group) } else { self.v1(write.controller, group) };
-            let Some(file) = directory.map(|directory| directory.join(&write.file)).filter(|file| file.exists()) else {
+            let directory = if self.is_v2() {
+                self.unified(group)
+            } else {
+                self.v1(write.controller, group)
+            };
+            let Some(file) = directory
+                .map(|directory| directory.join(&write.file))
+                .filter(|file| file.exists())
+            else {
                 tracing::debug!(file = write.file, "this node has no such cgroup file");
                 continue;
             };
             let written = cgroup::write(&file, &write.value);
-            written.map_err(|error| io::Error::new(error.kind(), format!("write {} to {}: {error}", write.value, file.display())))?;
+            written.map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("write {} to {}: {error}", write.value, file.display()),
+                )
+            })?;
         }
         Ok(())
     }
 
     /// Denies all devices but the usual ones (v1). A nested node may lack the right: then nothing changes.
     pub fn limit_devices(&self, group: &Group) {
-        let Some(directory) = self.v1("devices", group) else { return };
+        let Some(directory) = self.v1("devices", group) else {
+            return;
+        };
         if let Err(error) = cgroup::write(&directory.join("devices.deny"), "a") {
             tracing::warn!(%error, "devices are not limited");
             return;
@@ -128,7 +153,9 @@ impl Cgroups {
     }
 
     pub fn allow_device(&self, group: &Group, rule: &str) {
-        let file = self.v1("devices", group).map(|directory| directory.join("devices.allow"));
+        let file = self
+            .v1("devices", group)
+            .map(|directory| directory.join("devices.allow"));
         if let Some(Err(error)) = file.map(|file| cgroup::write(&file, rule)) {
             tracing::warn!(%error, rule, "device rule refused");
         }
@@ -137,9 +164,17 @@ impl Cgroups {
     /// `unified` may be a group below `group` that exists in the unified tree alone.
     pub fn entrance(&self, group: &Group, unified: &Group) -> io::Result<Entrance> {
         let roots: BTreeSet<&PathBuf> = self.trees.v1.values().collect();
-        let procs = roots.into_iter().map(|root| cgroup::open_procs(&self.at(root, group)));
-        let unified = self.unified(unified).map(|path| cgroup::open_directory(&path)).transpose()?;
-        Ok(Entrance { unified, procs: procs.collect::<io::Result<_>>()? })
+        let procs = roots
+            .into_iter()
+            .map(|root| cgroup::open_procs(&self.at(root, group)));
+        let unified = self
+            .unified(unified)
+            .map(|path| cgroup::open_directory(&path))
+            .transpose()?;
+        Ok(Entrance {
+            unified,
+            procs: procs.collect::<io::Result<_>>()?,
+        })
     }
 
     /// Kills everything in the group and waits until it is gone. Blocks.
@@ -152,7 +187,10 @@ impl Cgroups {
             if pids.is_empty() {
                 return Ok(());
             }
-            let pidfds: Vec<OwnedFd> = pids.iter().filter_map(|pid| process::pidfd_open(*pid).ok()).collect();
+            let pidfds: Vec<OwnedFd> = pids
+                .iter()
+                .filter_map(|pid| process::pidfd_open(*pid).ok())
+                .collect();
             if let Some(unified) = self.unified(group) {
                 let _ = cgroup::write(&unified.join("cgroup.kill"), "1");
             }
@@ -161,7 +199,10 @@ impl Cgroups {
             }
             for pidfd in &pidfds {
                 if !socket::poll_readable(&[pidfd.as_fd()], KILL_WAIT_MS)?[0] {
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, "killed processes do not end"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "killed processes do not end",
+                    ));
                 }
             }
             if pidfds.is_empty() {
@@ -169,35 +210,52 @@ impl Cgroups {
                 return Ok(());
             }
         }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "processes are started faster than they are killed"))
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "processes are started faster than they are killed",
+        ))
     }
 
     /// Removes the group from every tree.
     pub fn remove(&self, group: &Group) -> io::Result<()> {
-        let removed = self.trees.roots().into_iter().map(|root| cgroup::remove(&self.at(root, group)));
-        removed.fold(Ok(()), |all, one| all.and(one))
+        let mut result = Ok(());
+        for root in self.trees.roots() {
+            // The first failure is told; the other trees are cleared all the same.
+            result = result.and(cgroup::remove(&self.at(root, group)));
+        }
+        result
     }
 
     pub fn was_oom_killed(&self, group: &Group) -> bool {
         let file = if self.is_v2() {
-            self.unified(group).map(|directory| directory.join("memory.events"))
+            self.unified(group)
+                .map(|directory| directory.join("memory.events"))
         } else {
-            self.v1("memory", group).map(|directory| directory.join("memory.oom_control"))
+            self.v1("memory", group)
+                .map(|directory| directory.join("memory.oom_control"))
         };
-        let text = file.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        let text = file
+            .and_then(|file| fs::read_to_string(file).ok())
+            .unwrap_or_default();
         field(&text, "oom_kill").is_some_and(|count| count > 0)
     }
 }
 
 /// The number behind `name` in a flat-keyed file.
 pub fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 fn processes_below(directory: &Path) -> io::Result<Vec<i32>> {
     let mut pids = cgroup::processes(directory)?;
-    let Ok(entries) = fs::read_dir(directory) else { return Ok(pids) };
-    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Ok(pids);
+    };
+    for entry in entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+    {
         pids.extend(processes_below(&entry.path())?);
     }
     Ok(pids)
@@ -207,7 +265,10 @@ fn processes_below(directory: &Path) -> io::Result<Vec<i32>> {
 fn enable_controllers(directory: &Path) {
     let available = fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
     for controller in available.split_whitespace() {
-        let _ = cgroup::write(&directory.join("cgroup.subtree_control"), &format!("+{controller}"));
+        let _ = cgroup::write(
+            &directory.join("cgroup.subtree_control"),
+            &format!("+{controller}"),
+        );
     }
 }
 
@@ -216,7 +277,10 @@ fn inherit_cpuset(above: &Path, directory: &Path) -> io::Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let own = fs::read_to_string(directory.join(file))?;
         if own.trim().is_empty() {
-            cgroup::write(&directory.join(file), fs::read_to_string(above.join(file))?.trim())?;
+            cgroup::write(
+                &directory.join(file),
+                fs::read_to_string(above.join(file))?.trim(),
+            )?;
         }
     }
     Ok(())
@@ -229,7 +293,13 @@ mod tests {
     #[test]
     fn reads_flat_keyed_files() {
         let text = "low 0\noom 2\noom_kill 1\noom_group_kill 3\n";
-        assert_eq!([field(text, "oom_kill"), field(text, "oom"), field(text, "high")], [Some(1), Some(2), None]);
-        assert_eq!(Group::new("/kubepods/pod1/", "c").below("exec-1"), Group("kubepods/pod1/c/exec-1".into()));
+        assert_eq!(
+            [field(text, "oom_kill"), field(text, "oom"), field(text, "high")],
+            [Some(1), Some(2), None]
+        );
+        assert_eq!(
+            Group::new("/kubepods/pod1/", "c").below("exec-1"),
+            Group("kubepods/pod1/c/exec-1".into())
+        );
     }
 }

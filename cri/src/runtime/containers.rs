@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kedge_cri_api::{
-    ContainerConfig, ContainerId, ContainerState, ContainerStatus, Error, LinuxContainerResources, NamespaceMode, Result,
-    RuntimeEventKind, SandboxId,
+    ContainerConfig, ContainerId, ContainerState, ContainerStatus, Error, LinuxContainerResources,
+    NamespaceMode, Result, RuntimeEventKind, SandboxId,
 };
 use kedge_cri_core::launch::stop_signal;
 use kedge_pause_wire::message::{Exited, Failed, Named, Nothing, ReopenLog, Signal};
@@ -23,7 +23,11 @@ use super::{Container, Cri, Run, Sandbox, blocking, internal, lock, mounts};
 const KILL_WAIT: Duration = Duration::from_secs(10);
 
 impl Cri {
-    pub(super) async fn create(self: &Arc<Self>, sandbox: &SandboxId, config: ContainerConfig) -> Result<ContainerId> {
+    pub(super) async fn create(
+        self: &Arc<Self>,
+        sandbox: &SandboxId,
+        config: ContainerConfig,
+    ) -> Result<ContainerId> {
         let sandbox = self.sandbox(&sandbox.0)?;
         sandbox.supervisor()?;
         let pid = lock(&sandbox.record).config.namespaces.pid;
@@ -32,7 +36,9 @@ impl Cri {
         let id = records::random_id().map_err(internal("make an id"))?;
         for mount in &config.mounts {
             mounts::check(mount).map_err(|error| {
-                Error::Internal(format!("failed to generate container {id:?} spec: failed to generate spec: {error}"))
+                Error::Internal(format!(
+                    "failed to generate container {id:?} spec: failed to generate spec: {error}"
+                ))
             })?;
         }
         let record = ContainerRecord {
@@ -50,7 +56,9 @@ impl Cri {
         let directory = sandbox.directory.join(&id);
         records::make_directory(&directory).map_err(internal("make the container's folder"))?;
         let container = Arc::new(Container::new(record, sandbox.clone(), directory));
-        sandbox.record_of(&container).map_err(internal("write container.json"))?;
+        sandbox
+            .record_of(&container)
+            .map_err(internal("write container.json"))?;
         lock(&self.state).containers.insert(id.clone(), container);
         self.hold_images();
         self.tell(&sandbox, Some(&id), RuntimeEventKind::Created);
@@ -62,7 +70,10 @@ impl Cri {
         let sandbox = container.sandbox.clone();
         let _turn = sandbox.turn.lock().await;
         if container.state() != ContainerState::Created {
-            return Err(Error::FailedPrecondition(format!("container {:?} is not in created state", id.0)));
+            return Err(Error::FailedPrecondition(format!(
+                "container {:?} is not in created state",
+                id.0
+            )));
         }
         match self.launch(&container).await {
             Ok(()) => {
@@ -82,7 +93,10 @@ impl Cri {
         let supervisor = container.sandbox.supervisor()?;
         let (image_id, user) = {
             let record = lock(&container.record);
-            (record.image_id.clone(), lock(&container.sandbox.record).config.namespaces.userns)
+            (
+                record.image_id.clone(),
+                lock(&container.sandbox.record).config.namespaces.userns,
+            )
         };
         let image = self.images.mount_plan(&image_id).await?;
         let users = match user {
@@ -98,7 +112,10 @@ impl Cri {
             Event::Launched(launched) => {
                 lock(&container.run).pid = Some(launched.pid);
                 lock(&container.record).started_at_ns = launched.started_at_ns;
-                container.sandbox.record_of(container).map_err(internal("write container.json"))
+                container
+                    .sandbox
+                    .record_of(container)
+                    .map_err(internal("write container.json"))
             }
             Event::Failed(failed) => Err(Error::Internal(failed_sentence(&spec, &failed))),
             other => Err(Error::Internal(format!("unexpected {other:?}"))),
@@ -117,7 +134,10 @@ impl Cri {
     }
 
     pub(super) async fn user_namespace(&self, sandbox: &Sandbox) -> Result<std::os::fd::OwnedFd> {
-        let (event, descriptors) = sandbox.supervisor()?.call(&Request::Network(Nothing {}), &[]).await?;
+        let (event, descriptors) = sandbox
+            .supervisor()?
+            .call(&Request::Network(Nothing {}), &[])
+            .await?;
         let index = match event {
             Event::Ready(ready) => ready.user,
             _ => None,
@@ -134,7 +154,10 @@ impl Cri {
             reason: "StartError".into(),
             message: message.to_owned(),
         });
-        container.sandbox.record_of(container).map_err(internal("write container.json"))?;
+        container
+            .sandbox
+            .record_of(container)
+            .map_err(internal("write container.json"))?;
         container.ended.send_replace(true);
         self.clear_group(container).await
     }
@@ -147,8 +170,14 @@ impl Cri {
 
     /// Hears the end of a container's first process. What it left running is killed with its cgroup.
     pub(super) async fn container_ended(self: &Arc<Self>, exited: &Exited) {
-        let Ok(container) = self.container(&exited.id.to_string_lossy()) else { return };
-        let exit = Exit { code: exited.code, signal: exited.signal, finished_at_ns: exited.finished_at_ns };
+        let Ok(container) = self.container(&exited.id.to_string_lossy()) else {
+            return;
+        };
+        let exit = Exit {
+            code: exited.code,
+            signal: exited.signal,
+            finished_at_ns: exited.finished_at_ns,
+        };
         let is_oom_killed = exited.signal == libc::SIGKILL && self.cgroups.was_oom_killed(&container.group());
         {
             let mut run = lock(&container.run);
@@ -169,7 +198,9 @@ impl Cri {
     }
 
     pub(super) async fn stop(self: &Arc<Self>, id: &ContainerId, timeout_s: i64) -> Result<()> {
-        let Ok(container) = self.container(&id.0) else { return Ok(()) };
+        let Ok(container) = self.container(&id.0) else {
+            return Ok(());
+        };
         if container.is_running() && timeout_s > 0 {
             let signal = lock(&container.record).stop_signal;
             self.signal(&container, signal).await?;
@@ -182,7 +213,11 @@ impl Cri {
     }
 
     async fn signal(&self, container: &Container, signal: i32) -> Result<()> {
-        let request = Request::Signal(Signal { id: c_string(&container.id, "id")?, is_exec: false, signal });
+        let request = Request::Signal(Signal {
+            id: c_string(&container.id, "id")?,
+            is_exec: false,
+            signal,
+        });
         match container.sandbox.supervisor()?.call(&request, &[]).await?.0 {
             Event::Done(_) | Event::NotFound(_) => Ok(()),
             other => Err(Error::Internal(format!("cannot signal the container: {other:?}"))),
@@ -194,18 +229,27 @@ impl Cri {
             return Ok(());
         }
         let (cri, group) = (self.clone(), container.group());
-        blocking(move || cri.cgroups.kill(&group)).await?.map_err(internal("kill the container"))?;
+        blocking(move || cri.cgroups.kill(&group))
+            .await?
+            .map_err(internal("kill the container"))?;
         if container.wait_end(KILL_WAIT).await || !container.sandbox.is_ready() {
             return Ok(());
         }
-        Err(Error::DeadlineExceeded(format!("container {:?} does not end after SIGKILL", container.id)))
+        Err(Error::DeadlineExceeded(format!(
+            "container {:?} does not end after SIGKILL",
+            container.id
+        )))
     }
 
     /// The supervisor is gone and cannot tell any more: its exit file, or SIGKILL, is how the container ended.
     pub(super) fn settle_lost(&self, container: &Container) {
         let mut run = lock(&container.run);
         if run.pid.is_some() && run.exit.is_none() {
-            let killed = Exit { code: 128 + libc::SIGKILL, signal: libc::SIGKILL, finished_at_ns: records::now_ns() };
+            let killed = Exit {
+                code: 128 + libc::SIGKILL,
+                signal: libc::SIGKILL,
+                finished_at_ns: records::now_ns(),
+            };
             run.exit = Some(records::read_exit(&container.directory).unwrap_or(killed));
             drop(run);
             container.ended.send_replace(true);
@@ -218,10 +262,19 @@ impl Cri {
     }
 
     pub(super) async fn delete_container(self: &Arc<Self>, id: &str) -> Result<()> {
-        let Ok(container) = self.container(id) else { return Ok(()) };
+        let Ok(container) = self.container(id) else {
+            return Ok(());
+        };
         self.kill_container(&container).await?;
         if let Ok(supervisor) = container.sandbox.supervisor() {
-            let _ = supervisor.call(&Request::Forget(Named { id: c_string(id, "id")? }), &[]).await;
+            let _ = supervisor
+                .call(
+                    &Request::Forget(Named {
+                        id: c_string(id, "id")?,
+                    }),
+                    &[],
+                )
+                .await;
         }
         self.clear_group(&container).await?;
         let (layers, directory) = (self.layers(id), container.directory.clone());
@@ -234,7 +287,9 @@ impl Cri {
             }
             Ok(())
         });
-        removed.await?.map_err(internal("remove the container's folders"))?;
+        removed
+            .await?
+            .map_err(internal("remove the container's folders"))?;
         lock(&self.state).containers.remove(id);
         self.hold_images();
         self.tell(&container.sandbox, Some(id), RuntimeEventKind::Deleted);
@@ -244,21 +299,42 @@ impl Cri {
     pub(super) async fn reopen_log(&self, id: &ContainerId) -> Result<()> {
         let container = self.container(&id.0)?;
         if !container.is_running() {
-            return Err(Error::FailedPrecondition(format!("container {:?} is not running", id.0)));
+            return Err(Error::FailedPrecondition(format!(
+                "container {:?} is not running",
+                id.0
+            )));
         }
-        let (pod, record) = (lock(&container.sandbox.record).config.clone(), lock(&container.record).clone());
-        let Some(log) = launch::open_log(&pod, &record).map_err(internal("open the log file"))? else { return Ok(()) };
-        let request = Request::ReopenLog(ReopenLog { id: c_string(&container.id, "id")?, log: 0 });
-        container.sandbox.supervisor()?.call(&request, &[log.as_fd()]).await.map(drop)
+        let (pod, record) = (
+            lock(&container.sandbox.record).config.clone(),
+            lock(&container.record).clone(),
+        );
+        let Some(log) = launch::open_log(&pod, &record).map_err(internal("open the log file"))? else {
+            return Ok(());
+        };
+        let request = Request::ReopenLog(ReopenLog {
+            id: c_string(&container.id, "id")?,
+            log: 0,
+        });
+        container
+            .sandbox
+            .supervisor()?
+            .call(&request, &[log.as_fd()])
+            .await
+            .map(drop)
     }
 
     pub(super) async fn update(&self, id: &ContainerId, resources: LinuxContainerResources) -> Result<()> {
         let container = self.container(&id.0)?;
         if container.is_running() {
-            self.cgroups.limit(&container.group(), &resources).map_err(internal("change the limits"))?;
+            self.cgroups
+                .limit(&container.group(), &resources)
+                .map_err(internal("change the limits"))?;
         }
         merge(&mut lock(&container.record).config.resources, resources);
-        container.sandbox.record_of(&container).map_err(internal("write container.json"))
+        container
+            .sandbox
+            .record_of(&container)
+            .map_err(internal("write container.json"))
     }
 }
 
@@ -276,7 +352,10 @@ fn merge(own: &mut LinuxContainerResources, new: LinuxContainerResources) {
     set(&mut own.memory_swap_limit_bytes, new.memory_swap_limit_bytes);
     set(&mut own.oom_score_adj, new.oom_score_adj);
     set(&mut own.pids_limit, new.pids_limit);
-    for (own, new) in [(&mut own.cpuset_cpus, new.cpuset_cpus), (&mut own.cpuset_mems, new.cpuset_mems)] {
+    for (own, new) in [
+        (&mut own.cpuset_cpus, new.cpuset_cpus),
+        (&mut own.cpuset_mems, new.cpuset_mems),
+    ] {
         if !new.is_empty() {
             *own = new;
         }
@@ -290,7 +369,10 @@ fn merge(own: &mut LinuxContainerResources, new: LinuxContainerResources) {
 /// Names the file, mount or device that the failed step worked on.
 fn failed_sentence(spec: &LaunchSpec, failed: &Failed) -> String {
     let at = failed.item as usize;
-    let text = |item: Option<&std::ffi::CString>| item.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
+    let text = |item: Option<&std::ffi::CString>| {
+        item.map(|text| text.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
     let program = text(spec.process.argv.first());
     if failed.step == Step::Exec && failed.errno == libc::ENOENT {
         return if program.contains('/') {
@@ -313,10 +395,21 @@ fn failed_sentence(spec: &LaunchSpec, failed: &Failed) -> String {
 }
 
 impl Container {
-    pub(super) fn new(record: ContainerRecord, sandbox: Arc<Sandbox>, directory: std::path::PathBuf) -> Container {
+    pub(super) fn new(
+        record: ContainerRecord,
+        sandbox: Arc<Sandbox>,
+        directory: std::path::PathBuf,
+    ) -> Container {
         let (id, run) = (record.id.clone(), Mutex::new(Run::default()));
         let ended = watch::Sender::new(false);
-        Container { id, sandbox, directory, record: Mutex::new(record), run, ended }
+        Container {
+            id,
+            sandbox,
+            directory,
+            record: Mutex::new(record),
+            run,
+            ended,
+        }
     }
 
     pub(super) async fn wait_end(&self, patience: Duration) -> bool {
@@ -383,7 +476,9 @@ impl Container {
 fn check_namespaces(sandbox: NamespaceMode, container: NamespaceMode) -> Result<()> {
     let is_wrong = container == NamespaceMode::Pod && sandbox != NamespaceMode::Pod;
     if is_wrong {
-        return Err(Error::InvalidArgument("namespace_options.pid: the sandbox has no shared PID namespace".into()));
+        return Err(Error::InvalidArgument(
+            "namespace_options.pid: the sandbox has no shared PID namespace".into(),
+        ));
     }
     Ok(())
 }

@@ -15,10 +15,16 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    #[expect(deprecated, reason = "sound for an OwnedFd that is never replaced; `register` is an unsafe fn")]
+    #[expect(
+        deprecated,
+        reason = "sound for an OwnedFd that is never replaced; `register` is an unsafe fn"
+    )]
     pub fn new(fd: OwnedFd) -> io::Result<Descriptor> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Descriptor { fd: AsyncFd::new(fd)?, dropped: None })
+        Ok(Descriptor {
+            fd: AsyncFd::new(fd)?,
+            dropped: None,
+        })
     }
 
     pub fn when_dropped(&mut self, act: impl FnOnce() + Send + 'static) {
@@ -45,7 +51,11 @@ impl Drop for Descriptor {
 }
 
 impl AsyncRead for Descriptor {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             let mut guard = ready!(self.fd.poll_read_ready(context))?;
             let read = guard.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), buffer.initialize_unfilled())?));
@@ -55,7 +65,9 @@ impl AsyncRead for Descriptor {
                     return Poll::Ready(Ok(()));
                 }
                 // A terminal whose last process is gone: its end of file.
-                Ok(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => return Poll::Ready(Ok(())),
+                Ok(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+                    return Poll::Ready(Ok(()));
+                }
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(Err(error)) => return Poll::Ready(Err(error)),
                 Err(_would_block) => {}

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kedge_cri_api::{
-    AttachRequest, BoxRead, BoxWrite, ByteStream, ContainerId, Error, ExecRequest, ExecStreams, ExecSyncResponse, Result,
-    SandboxId, TerminalSize,
+    AttachRequest, BoxRead, BoxWrite, ByteStream, ContainerId, Error, ExecRequest, ExecStreams,
+    ExecSyncResponse, Result, SandboxId, TerminalSize,
 };
 use kedge_cri_core::launch::files_to_try;
 use kedge_pause_wire::message::{Attach, Exited, Named, Nothing, Resize};
@@ -60,15 +60,32 @@ impl Cri {
         if container.is_running() {
             return Ok(container);
         }
-        Err(Error::FailedPrecondition(format!("container {:?} is not running", id.0)))
+        Err(Error::FailedPrecondition(format!(
+            "container {:?} is not running",
+            id.0
+        )))
     }
 
-    async fn start_exec(&self, container: &Container, cmd: &[String], is_tty: bool, ends: FarEnds) -> Result<Started> {
+    async fn start_exec(
+        &self,
+        container: &Container,
+        cmd: &[String],
+        is_tty: bool,
+        ends: FarEnds,
+    ) -> Result<Started> {
         let supervisor = container.sandbox.supervisor()?;
-        let id = format!("exec-{}", &records::random_id().map_err(internal("make an id"))?[..16]);
+        let id = format!(
+            "exec-{}",
+            &records::random_id().map_err(internal("make an id"))?[..16]
+        );
         let group = container.group().below(&id);
-        self.cgroups.create_unified(&group).map_err(internal("make the exec's cgroup"))?;
-        let entrance = self.cgroups.entrance(&container.group(), &group).map_err(internal("open the cgroup"))?;
+        self.cgroups
+            .create_unified(&group)
+            .map_err(internal("make the exec's cgroup"))?;
+        let entrance = self
+            .cgroups
+            .entrance(&container.group(), &group)
+            .map_err(internal("open the cgroup"))?;
         let mut handed = Handed::default();
         let mut add = |end: Option<OwnedFd>| end.map(|end| handed.add(end));
         let (stdin, stdout, stderr) = (add(ends.stdin), add(ends.stdout), add(ends.stderr));
@@ -82,11 +99,18 @@ impl Cri {
             stderr,
         };
         let exited = supervisor.watch_exec(&id);
-        let answer = supervisor.call(&Request::Exec(Box::new(spec)), &handed.borrowed()).await;
+        let answer = supervisor
+            .call(&Request::Exec(Box::new(spec)), &handed.borrowed())
+            .await;
         match answer {
             Ok((Event::Launched(_), descriptors)) => {
                 let terminal = descriptors.into_iter().next();
-                Ok(Started { id, group, exited, terminal })
+                Ok(Started {
+                    id,
+                    group,
+                    exited,
+                    terminal,
+                })
             }
             other => {
                 supervisor.forget_exec(&id);
@@ -94,12 +118,17 @@ impl Cri {
                 Err(match other? {
                     (Event::Failed(failed), _) => {
                         let item = format!("{:?}", cmd.first().cloned().unwrap_or_default());
-                        Error::Internal(format!("failed to exec in container: {}", supervisor::sentence(&failed, &item)))
+                        Error::Internal(format!(
+                            "failed to exec in container: {}",
+                            supervisor::sentence(&failed, &item)
+                        ))
                     }
                     (Event::NotFound(_), _) => {
                         Error::FailedPrecondition(format!("container {:?} is not running", container.id))
                     }
-                    (other, _) => Error::Internal(format!("failed to exec in container: unexpected {other:?}")),
+                    (other, _) => {
+                        Error::Internal(format!("failed to exec in container: unexpected {other:?}"))
+                    }
                 })
             }
         }
@@ -117,16 +146,30 @@ impl Cri {
         .await;
     }
 
-    pub(super) async fn exec_to_end(self: &Arc<Self>, id: &ContainerId, cmd: Vec<String>, timeout_s: i64) -> Result<ExecSyncResponse> {
+    pub(super) async fn exec_to_end(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        cmd: Vec<String>,
+        timeout_s: i64,
+    ) -> Result<ExecSyncResponse> {
         let container = self.running(id)?;
         let ((out_read, out_write), (err_read, err_write)) = (pipe()?, pipe()?);
-        let ends = FarEnds { stdin: None, stdout: Some(out_write), stderr: Some(err_write) };
+        let ends = FarEnds {
+            stdin: None,
+            stdout: Some(out_write),
+            stderr: Some(err_write),
+        };
         let started = self.start_exec(&container, &cmd, false, ends).await?;
         let (mut out, mut err) = (stream(out_read)?, stream(err_read)?);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut exited = started.exited;
         let run = async {
-            let reads = async { tokio::join!(read_capped(&mut out, &mut stdout), read_capped(&mut err, &mut stderr)) };
+            let reads = async {
+                tokio::join!(
+                    read_capped(&mut out, &mut stdout),
+                    read_capped(&mut err, &mut stderr)
+                )
+            };
             tokio::pin!(reads);
             let exited = tokio::select! {
                 exited = &mut exited => exited,
@@ -138,7 +181,9 @@ impl Cri {
         let ended = if timeout_s > 0 {
             let limit = Duration::from_secs(timeout_s.unsigned_abs());
             let late = || Error::DeadlineExceeded(format!("command {cmd:?} timed out after {timeout_s}s"));
-            tokio::time::timeout(limit, run).await.unwrap_or_else(|_| Err(late()))
+            tokio::time::timeout(limit, run)
+                .await
+                .unwrap_or_else(|_| Err(late()))
         } else {
             run.await
         };
@@ -147,10 +192,18 @@ impl Cri {
         // What was written before the end is in the pipes; a process left behind may hold them open for ever.
         out.take_rest(&mut stdout, OUTPUT_MAX);
         err.take_rest(&mut stderr, OUTPUT_MAX);
-        Ok(ExecSyncResponse { stdout, stderr, exit_code: exited.code })
+        Ok(ExecSyncResponse {
+            stdout,
+            stderr,
+            exit_code: exited.code,
+        })
     }
 
-    pub(super) async fn exec_streams(self: &Arc<Self>, id: &ContainerId, request: ExecRequest) -> Result<ExecStreams> {
+    pub(super) async fn exec_streams(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        request: ExecRequest,
+    ) -> Result<ExecStreams> {
         let container = self.running(id)?;
         let (mut near, mut far) = ((None, None, None), FarEnds::default());
         if !request.tty {
@@ -167,7 +220,9 @@ impl Cri {
                 (near.2, far.stderr) = (Some(read), Some(write));
             }
         }
-        let started = self.start_exec(&container, &request.cmd, request.tty, far).await?;
+        let started = self
+            .start_exec(&container, &request.cmd, request.tty, far)
+            .await?;
         let mut resize = None;
         if let Some(master) = &started.terminal {
             let copy = || master.try_clone().map_err(internal("copy the terminal"));
@@ -176,9 +231,21 @@ impl Cri {
         }
         let exit = self.watch(started);
         Ok(ExecStreams {
-            stdin: near.0.map(stream).transpose()?.map(|end| Box::new(end) as BoxWrite),
-            stdout: near.1.map(stream).transpose()?.map(|end| Box::new(end) as BoxRead),
-            stderr: near.2.map(stream).transpose()?.map(|end| Box::new(end) as BoxRead),
+            stdin: near
+                .0
+                .map(stream)
+                .transpose()?
+                .map(|end| Box::new(end) as BoxWrite),
+            stdout: near
+                .1
+                .map(stream)
+                .transpose()?
+                .map(|end| Box::new(end) as BoxRead),
+            stderr: near
+                .2
+                .map(stream)
+                .transpose()?
+                .map(|end| Box::new(end) as BoxRead),
             resize,
             exit,
         })
@@ -202,7 +269,11 @@ impl Cri {
         receiver
     }
 
-    pub(super) async fn attach_streams(self: &Arc<Self>, id: &ContainerId, request: AttachRequest) -> Result<ExecStreams> {
+    pub(super) async fn attach_streams(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        request: AttachRequest,
+    ) -> Result<ExecStreams> {
         let container = self.running(id)?;
         let supervisor = container.sandbox.supervisor()?;
         let mut handed = Handed::default();
@@ -216,13 +287,23 @@ impl Cri {
         };
         let ((out, stdout), (err, stderr)) = (end(request.stdout)?, end(request.stderr && !request.tty)?);
         let name = c_string(&container.id, "id")?;
-        let attach = Request::Attach(Attach { id: name.clone(), stdout, stderr, stdin: request.stdin });
+        let attach = Request::Attach(Attach {
+            id: name.clone(),
+            stdout,
+            stderr,
+            stdin: request.stdin,
+        });
         let (event, descriptors) = supervisor.call(&attach, &handed.borrowed()).await?;
         let Event::Attached(attached) = event else {
-            return Err(Error::FailedPrecondition(format!("container {:?} is not running", id.0)));
+            return Err(Error::FailedPrecondition(format!(
+                "container {:?} is not running",
+                id.0
+            )));
         };
         drop(handed);
-        let stdin = attached.stdin.and_then(|index| descriptors.into_iter().nth(index as usize));
+        let stdin = attached
+            .stdin
+            .and_then(|index| descriptors.into_iter().nth(index as usize));
         let is_once = super::lock(&container.record).config.stdin_once;
         let stdin = stdin.map(stream).transpose()?.map(|mut end| {
             if is_once && !attached.is_terminal {
@@ -238,7 +319,11 @@ impl Cri {
             let (sender, mut sizes) = mpsc::channel::<TerminalSize>(RESIZES_MAX);
             tokio::spawn(async move {
                 while let Some(TerminalSize { width, height }) = sizes.recv().await {
-                    let resize = Request::Resize(Resize { id: name.clone(), width, height });
+                    let resize = Request::Resize(Resize {
+                        id: name.clone(),
+                        width,
+                        height,
+                    });
                     let _ = supervisor.call(&resize, &[]).await;
                 }
             });
@@ -255,7 +340,10 @@ impl Cri {
 
     pub(super) async fn forward(self: &Arc<Self>, id: &SandboxId, port: u16) -> Result<Box<dyn ByteStream>> {
         let sandbox = self.sandbox(&id.0)?;
-        let (event, descriptors) = sandbox.supervisor()?.call(&Request::Network(Nothing {}), &[]).await?;
+        let (event, descriptors) = sandbox
+            .supervisor()?
+            .call(&Request::Network(Nothing {}), &[])
+            .await?;
         let network = match event {
             Event::Ready(ready) if ready.network.is_some() => descriptors.into_iter().next(),
             _ => None,
@@ -268,15 +356,18 @@ impl Cri {
             stream.set_nonblocking(true)?;
             tokio::net::TcpStream::from_std(stream)
         });
-        Ok(Box::new(connected.map_err(|error| Error::Unavailable(format!("failed to connect to localhost:{port} inside the pod: {error}")))?))
+        Ok(Box::new(connected.map_err(|error| {
+            Error::Unavailable(format!(
+                "failed to connect to localhost:{port} inside the pod: {error}"
+            ))
+        })?))
     }
 }
 
 /// IPv4 first, as upstream does; a server may listen on one family only.
 fn connect_loopback(port: u16) -> std::io::Result<std::net::TcpStream> {
-    std::net::TcpStream::connect(("127.0.0.1", port)).or_else(|first| {
-        std::net::TcpStream::connect(("::1", port)).map_err(|_| first)
-    })
+    std::net::TcpStream::connect(("127.0.0.1", port))
+        .or_else(|first| std::net::TcpStream::connect(("::1", port)).map_err(|_| first))
 }
 
 /// The container's own process, with another command.
@@ -284,14 +375,27 @@ fn exec_process(container: &Container, cmd: &[String], is_tty: bool) -> Result<P
     let Some(program) = cmd.first().filter(|program| !program.is_empty()) else {
         return Err(Error::InvalidArgument("cmd: it is empty".into()));
     };
-    let bytes = fs::read(container.directory.join("process")).map_err(internal("read the container's process"))?;
+    let bytes =
+        fs::read(container.directory.join("process")).map_err(internal("read the container's process"))?;
     let mut process = Process::get(&mut Reader::new(&bytes))
         .map_err(|error| Error::Internal(format!("the container's process is not readable: {error:?}")))?;
-    if is_tty && !process.env.iter().any(|variable| variable.as_bytes().starts_with(b"TERM=")) {
+    if is_tty
+        && !process
+            .env
+            .iter()
+            .any(|variable| variable.as_bytes().starts_with(b"TERM="))
+    {
         process.env.push(c"TERM=xterm".into());
     }
-    let env: Vec<String> = process.env.iter().map(|variable| variable.to_string_lossy().into_owned()).collect();
-    process.argv = cmd.iter().map(|word| c_string(word, "cmd")).collect::<Result<_>>()?;
+    let env: Vec<String> = process
+        .env
+        .iter()
+        .map(|variable| variable.to_string_lossy().into_owned())
+        .collect();
+    process.argv = cmd
+        .iter()
+        .map(|word| c_string(word, "cmd"))
+        .collect::<Result<_>>()?;
     process.files = files_to_try(program, &env).map_err(|error| Error::InvalidArgument(error.to_string()))?;
     process.tty = is_tty;
     Ok(process)

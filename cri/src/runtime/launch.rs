@@ -29,16 +29,24 @@ pub fn c_string(text: &str, field: &str) -> Result<CString> {
 pub fn node_facts(is_cgroup_v2: bool) -> NodeFacts {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
-    let capabilities = permitted.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
+    let capabilities = permitted
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .unwrap_or(0);
     let mut devices = Vec::new();
     collect_devices(Path::new("/dev"), &mut devices);
-    NodeFacts { capabilities, devices, is_cgroup_v2 }
+    NodeFacts {
+        capabilities,
+        devices,
+        is_cgroup_v2,
+    }
 }
 
 /// The node's device files, without the folders that a container has of its own.
 fn collect_devices(directory: &Path, devices: &mut Vec<DeviceNode>) {
     const OWN: [&str; 5] = ["pts", "shm", "mqueue", "fd", "console"];
-    let Ok(entries) = fs::read_dir(directory) else { return };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
     for entry in entries.flatten() {
         let is_own = directory == Path::new("/dev") && OWN.iter().any(|own| entry.file_name() == *own);
         let Ok(kind) = entry.file_type() else { continue };
@@ -84,7 +92,10 @@ impl Handed {
 
     pub fn join(&mut self, entrance: cgroups::Entrance) -> CgroupJoin {
         let procs = entrance.procs.into_iter().map(|procs| self.push(procs)).collect();
-        CgroupJoin { unified: entrance.unified.map(|unified| self.push(unified)), procs }
+        CgroupJoin {
+            unified: entrance.unified.map(|unified| self.push(unified)),
+            procs,
+        }
     }
 
     pub fn add(&mut self, descriptor: OwnedFd) -> Descriptor {
@@ -105,7 +116,12 @@ impl Cri {
     }
 
     /// Opens and makes everything a container needs. Blocks.
-    pub(super) fn prepare(&self, container: &Container, image: &ImageMount, users: Option<&OwnedFd>) -> Result<Prepared> {
+    pub(super) fn prepare(
+        &self,
+        container: &Container,
+        image: &ImageMount,
+        users: Option<&OwnedFd>,
+    ) -> Result<Prepared> {
         let record = lock(&container.record).clone();
         let sandbox = &container.sandbox;
         let pod = lock(&sandbox.record).config.clone();
@@ -114,8 +130,12 @@ impl Cri {
         let plan = self.plan(&record, &pod, image, root.as_fd())?;
         let mut handed = Handed::default();
         let group = container.group();
-        self.limit(container, &record).map_err(internal("set up the cgroup"))?;
-        let entrance = self.cgroups.entrance(&group, &group).map_err(internal("open the cgroup"))?;
+        self.limit(container, &record)
+            .map_err(internal("set up the cgroup"))?;
+        let entrance = self
+            .cgroups
+            .entrance(&group, &group)
+            .map_err(internal("open the cgroup"))?;
         let mut mounts = Vec::new();
         for planned in &plan.mounts {
             let steps = self.mount_steps(container, planned, users, &mut handed);
@@ -123,15 +143,29 @@ impl Cri {
         }
         let mut devices = plan.devices.clone();
         for device in &record.config.devices {
-            devices.extend(device_node(Path::new(&device.host_path), Path::new(&device.container_path)));
+            devices.extend(device_node(
+                Path::new(&device.host_path),
+                Path::new(&device.container_path),
+            ));
         }
-        let folder: OwnedFd = fs::File::open(&container.directory).map_err(internal("open the run directory"))?.into();
+        let folder: OwnedFd = fs::File::open(&container.directory)
+            .map_err(internal("open the run directory"))?
+            .into();
         let log = open_log(&pod, &record).map_err(internal("open the log file"))?;
         let spec = LaunchSpec {
             id: c_string(&container.id, "id")?,
             process: plan.process.clone(),
             pid: plan.pid,
-            pid_target: c_string(record.config.security.namespaces.target_id.as_deref().unwrap_or_default(), "target_id")?,
+            pid_target: c_string(
+                record
+                    .config
+                    .security
+                    .namespaces
+                    .target_id
+                    .as_deref()
+                    .unwrap_or_default(),
+                "target_id",
+            )?,
             cgroup_namespace: self.facts.is_cgroup_v2,
             cgroup: handed.join(entrance),
             root: handed.add(root),
@@ -150,12 +184,21 @@ impl Cri {
     }
 
     /// The image's layers below a directory of the container's own.
-    fn writable_root(&self, id: &str, image: &ImageMount, pod: &PodSandboxConfig, users: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+    fn writable_root(
+        &self,
+        id: &str,
+        image: &ImageMount,
+        pod: &PodSandboxConfig,
+        users: Option<BorrowedFd<'_>>,
+    ) -> Result<OwnedFd> {
         let layers = self.layers(id);
         let (upper, work) = (layers.join("upper"), layers.join("work"));
         let made = (|| {
             for directory in [&upper, &work] {
-                fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o755)
+                    .create(directory)?;
                 if let Some(users) = &pod.namespaces.userns {
                     std::os::unix::fs::chown(directory, Some(users.host_id), Some(users.host_id))?;
                 }
@@ -165,7 +208,13 @@ impl Cri {
         made.map_err(internal("make the root filesystem"))
     }
 
-    fn plan(&self, record: &ContainerRecord, pod: &PodSandboxConfig, image: &ImageMount, root: BorrowedFd<'_>) -> Result<Plan> {
+    fn plan(
+        &self,
+        record: &ContainerRecord,
+        pod: &PodSandboxConfig,
+        image: &ImageMount,
+        root: BorrowedFd<'_>,
+    ) -> Result<Plan> {
         let hostname = match pod.namespaces.network {
             NamespaceMode::Node => sandboxes::node_name().map_err(internal("read the host name"))?,
             NamespaceMode::Pod | NamespaceMode::Container => pod.hostname.clone(),
@@ -185,7 +234,10 @@ impl Cri {
             seccomp_profile: profile.as_deref(),
         };
         let mut plan = core::plan(&input).map_err(|error| Error::InvalidArgument(error.to_string()))?;
-        plan.process.oom_score_adj = plan.process.oom_score_adj.map(|wanted| self.possible_oom_score(wanted));
+        plan.process.oom_score_adj = plan
+            .process
+            .oom_score_adj
+            .map(|wanted| self.possible_oom_score(wanted));
         Ok(plan)
     }
 
@@ -195,7 +247,9 @@ impl Cri {
         if self.facts.capabilities & SYS_RESOURCE != 0 {
             return wanted;
         }
-        let own = fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse().ok());
+        let own = fs::read_to_string("/proc/self/oom_score_adj")
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
         wanted.max(own.unwrap_or(0))
     }
 
@@ -210,7 +264,11 @@ impl Cri {
         for device in &record.config.devices {
             let (host, inside) = (Path::new(&device.host_path), Path::new(&device.container_path));
             if let Some(node) = device_node(host, inside) {
-                let kind = if node.mode & 0o170_000 == 0o060_000 { 'b' } else { 'c' };
+                let kind = if node.mode & 0o170_000 == 0o060_000 {
+                    'b'
+                } else {
+                    'c'
+                };
                 let rule = format!("{kind} {}:{} {}", node.major, node.minor, device.permissions);
                 self.cgroups.allow_device(&group, &rule);
             }
@@ -226,19 +284,28 @@ impl Cri {
         handed: &mut Handed,
     ) -> io::Result<Vec<MountStep>> {
         let folder = &container.sandbox.directory;
-        let detached = |path: &str, mount: OwnedFd, is_file: bool, handed: &mut Handed| -> io::Result<MountStep> {
-            Ok(MountStep {
-                source: MountSource::Detached,
-                descriptor: handed.push(mount),
-                path: CString::new(path)?,
-                target: if is_file { MountTarget::File } else { MountTarget::Directory },
-                no_symlinks: planned.no_symlinks,
-                ..MountStep::default()
-            })
-        };
+        let detached =
+            |path: &str, mount: OwnedFd, is_file: bool, handed: &mut Handed| -> io::Result<MountStep> {
+                Ok(MountStep {
+                    source: MountSource::Detached,
+                    descriptor: handed.push(mount),
+                    path: CString::new(path)?,
+                    target: if is_file {
+                        MountTarget::File
+                    } else {
+                        MountTarget::Directory
+                    },
+                    no_symlinks: planned.no_symlinks,
+                    ..MountStep::default()
+                })
+            };
         let path = planned.path.as_str();
         let step = match &planned.kind {
-            MountKind::New { fstype, options, attributes } => MountStep {
+            MountKind::New {
+                fstype,
+                options,
+                attributes,
+            } => MountStep {
                 fstype: CString::new(*fstype)?,
                 options: options.clone(),
                 attributes: *attributes,
@@ -255,10 +322,15 @@ impl Cri {
                 let source = if own.exists() { own } else { "/dev/shm".into() };
                 detached(path, mounts::copy(&source, false)?, false, handed)?
             }
-            MountKind::SandboxFile(name) => {
-                detached(path, mounts::copy(&folder.join(name), planned.readonly)?, true, handed)?
+            MountKind::SandboxFile(name) => detached(
+                path,
+                mounts::copy(&folder.join(name), planned.readonly)?,
+                true,
+                handed,
+            )?,
+            MountKind::Device(device) => {
+                detached(path, mounts::copy(Path::new(device), false)?, true, handed)?
             }
-            MountKind::Device(device) => detached(path, mounts::copy(Path::new(device), false)?, true, handed)?,
             MountKind::Cgroups => {
                 let mut steps = Vec::new();
                 for (controller, directory) in self.cgroups.v1_directories(&container.group()) {
@@ -309,11 +381,17 @@ pub fn log_path(pod: &PodSandboxConfig, record: &ContainerRecord) -> Option<Path
 }
 
 pub fn open_log(pod: &PodSandboxConfig, record: &ContainerRecord) -> io::Result<Option<OwnedFd>> {
-    let Some(path) = log_path(pod, record) else { return Ok(None) };
+    let Some(path) = log_path(pod, record) else {
+        return Ok(None);
+    };
     if let Some(parent) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
     }
-    let options = fs::OpenOptions::new().create(true).append(true).mode(0o640).open(&path);
+    let options = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o640)
+        .open(&path);
     options.map(|file| Some(file.into()))
 }
 

@@ -109,22 +109,36 @@ impl Cri {
         pause: &'static [u8],
     ) -> Result<Arc<Cri>> {
         records::make_directory(&roots.run.join("pods")).map_err(internal("make the run directory"))?;
-        records::make_directory(&roots.state.join("containers")).map_err(internal("make the container directory"))?;
-        let pause = kedge_sys::memfd::sealed("pause", pause).map_err(|errno| internal("make the pause memfd")(errno.into()))?;
+        records::make_directory(&roots.state.join("containers"))
+            .map_err(internal("make the container directory"))?;
+        let pause = kedge_sys::memfd::sealed("pause", pause)
+            .map_err(|errno| internal("make the pause memfd")(errno.into()))?;
         let cgroups = Cgroups::discover(&roots.cgroup_parent).map_err(internal("find the cgroup trees"))?;
         let facts = launch::node_facts(cgroups.is_v2());
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let state = Mutex::default();
         let cri = Arc::new_cyclic(|this| {
             let this = this.clone();
-            Cri { this, roots, network, images, pause, cgroups, facts, state, events }
+            Cri {
+                this,
+                roots,
+                network,
+                images,
+                pause,
+                cgroups,
+                facts,
+                state,
+                events,
+            }
         });
         cri.adopt().await?;
         Ok(cri)
     }
 
     fn this(&self) -> Arc<Cri> {
-        self.this.upgrade().expect("a call runs on a value that somebody holds")
+        self.this
+            .upgrade()
+            .expect("a call runs on a value that somebody holds")
     }
 
     fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>> {
@@ -139,18 +153,32 @@ impl Cri {
 
     fn containers_of(&self, sandbox: &str) -> Vec<Arc<Container>> {
         let state = lock(&self.state);
-        state.containers.values().filter(|container| container.sandbox.id == sandbox).cloned().collect()
+        state
+            .containers
+            .values()
+            .filter(|container| container.sandbox.id == sandbox)
+            .cloned()
+            .collect()
     }
 
     /// Nobody listening is fine.
     fn tell(&self, sandbox: &Sandbox, container: Option<&str>, kind: RuntimeEventKind) {
         let pod_uid = lock(&sandbox.record).config.uid.clone();
         let (sandbox_id, container_id) = (sandbox.id.clone(), container.map(str::to_owned));
-        let _ = self.events.send(RuntimeEvent { pod_uid, sandbox_id, container_id, kind });
+        let _ = self.events.send(RuntimeEvent {
+            pod_uid,
+            sandbox_id,
+            container_id,
+            kind,
+        });
     }
 
     fn hold_images(&self) {
-        let ids = lock(&self.state).containers.values().map(|it| lock(&it.record).image_id.clone()).collect();
+        let ids = lock(&self.state)
+            .containers
+            .values()
+            .map(|it| lock(&it.record).image_id.clone())
+            .collect();
         self.images.hold(ids);
     }
 }
@@ -183,5 +211,7 @@ impl Container {
 
 /// Runs blocking system calls away from the async threads.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Internal("a worker thread has panicked".into()))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Internal("a worker thread has panicked".into()))
 }

@@ -16,7 +16,11 @@ fn context(doing: impl std::fmt::Display) -> impl FnOnce(io::Error) -> io::Error
 }
 
 fn open_path(path: &Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(rustix::fs::open(
+        path,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 fn through(fd: &OwnedFd) -> CString {
@@ -25,7 +29,12 @@ fn through(fd: &OwnedFd) -> CString {
 
 /// An overlay of image layers (topmost first) below a writable directory, not mounted anywhere.
 /// Layers go in through descriptors: a string parameter takes 255 bytes, and a pod with a user namespace sees idmapped copies.
-pub fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, users: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+pub fn overlay(
+    lower: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    users: Option<BorrowedFd<'_>>,
+) -> io::Result<OwnedFd> {
     let mut layers = Vec::new();
     for path in lower {
         let plain = open_path(path).map_err(context(path.display()))?;
@@ -34,23 +43,37 @@ pub fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, users: Option<Borro
             None => plain,
         });
     }
-    let fs = Fs::open(c"overlay").map_err(io::Error::from).map_err(context("overlayfs"))?;
+    let fs = Fs::open(c"overlay")
+        .map_err(io::Error::from)
+        .map_err(context("overlayfs"))?;
     let names: Vec<CString> = layers.iter().map(through).collect();
-    if names.iter().any(|name| fs.set_string(c"lowerdir+", name).is_err()) {
+    if names
+        .iter()
+        .any(|name| fs.set_string(c"lowerdir+", name).is_err())
+    {
         // Before Linux 6.5: all in one string.
-        let joined = names.iter().map(|name| name.to_bytes()).collect::<Vec<_>>().join(&b':');
+        let joined = names
+            .iter()
+            .map(|name| name.to_bytes())
+            .collect::<Vec<_>>()
+            .join(&b':');
         fs.set_string(c"lowerdir", &CString::new(joined)?)?;
     }
     let (upper_fd, work_fd) = (open_path(upper)?, open_path(work)?);
     fs.set_string(c"upperdir", &through(&upper_fd))?;
     fs.set_string(c"workdir", &through(&work_fd))?;
-    fs.mount(0).map_err(io::Error::from).map_err(context("mount the overlay"))
+    fs.mount(0)
+        .map_err(io::Error::from)
+        .map_err(context("mount the overlay"))
 }
 
 /// A copy of the mount whose ids are those of the user namespace.
 fn idmapped(source: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let tree = mount::clone_tree(source, c"", false)?;
-    let change = SetAttributes { user_namespace: Some(users), ..SetAttributes::default() };
+    let change = SetAttributes {
+        user_namespace: Some(users),
+        ..SetAttributes::default()
+    };
     mount::set_attributes(tree.as_fd(), &change)?;
     Ok(tree)
 }
@@ -65,21 +88,34 @@ pub fn bind(request: &Mount, users: Option<BorrowedFd<'_>>) -> io::Result<(Owned
     let source = open_path(path).map_err(context(path.display()))?;
     check_propagation(request, &source)?;
     let is_file = !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&source)?.st_mode).is_dir();
-    let tree = mount::clone_tree(source.as_fd(), c"", true).map_err(io::Error::from).map_err(context(path.display()))?;
+    let tree = mount::clone_tree(source.as_fd(), c"", true)
+        .map_err(io::Error::from)
+        .map_err(context(path.display()))?;
     let propagation = match request.propagation {
         MountPropagation::Private => Some(Propagation::Private),
         MountPropagation::HostToContainer => Some(Propagation::Slave),
         MountPropagation::Bidirectional => None,
     };
-    let change = SetAttributes { propagation, is_recursive: true, ..SetAttributes::default() };
+    let change = SetAttributes {
+        propagation,
+        is_recursive: true,
+        ..SetAttributes::default()
+    };
     mount::set_attributes(tree.as_fd(), &change)?;
     if request.readonly {
         let is_recursive = request.recursive_read_only;
-        let change = SetAttributes { set: attr::RDONLY, is_recursive, ..SetAttributes::default() };
+        let change = SetAttributes {
+            set: attr::RDONLY,
+            is_recursive,
+            ..SetAttributes::default()
+        };
         mount::set_attributes(tree.as_fd(), &change)?;
     }
     if let Some(users) = users {
-        let change = SetAttributes { user_namespace: Some(users), ..SetAttributes::default() };
+        let change = SetAttributes {
+            user_namespace: Some(users),
+            ..SetAttributes::default()
+        };
         if let Err(error) = mount::set_attributes(tree.as_fd(), &change) {
             tracing::debug!(path = %path.display(), %error, "the filesystem takes no idmapped mounts");
         }
@@ -100,7 +136,11 @@ pub fn copy(path: &Path, is_readonly: bool) -> io::Result<OwnedFd> {
     let source = open_path(path).map_err(context(path.display()))?;
     let tree = mount::clone_tree(source.as_fd(), c"", false)?;
     let set = if is_readonly { attr::RDONLY } else { 0 };
-    let change = SetAttributes { set, propagation: Some(Propagation::Private), ..SetAttributes::default() };
+    let change = SetAttributes {
+        set,
+        propagation: Some(Propagation::Private),
+        ..SetAttributes::default()
+    };
     mount::set_attributes(tree.as_fd(), &change)?;
     Ok(tree)
 }
@@ -141,9 +181,10 @@ fn check_propagation(request: &Mount, source: &OwnedFd) -> io::Result<()> {
     let is_slave = tags.iter().any(|tag| tag.starts_with("master:"));
     let (path, point) = (&request.host_path, point.display());
     match request.propagation {
-        MountPropagation::Bidirectional if !is_shared => {
-            Err(io::Error::other(format!("path {path:?} is mounted on {point:?} but it is not a shared mount", point = point.to_string())))
-        }
+        MountPropagation::Bidirectional if !is_shared => Err(io::Error::other(format!(
+            "path {path:?} is mounted on {point:?} but it is not a shared mount",
+            point = point.to_string()
+        ))),
         MountPropagation::HostToContainer if !is_shared && !is_slave => Err(io::Error::other(format!(
             "path {path:?} is mounted on {point:?} but it is not a shared or slave mount",
             point = point.to_string()
@@ -161,7 +202,9 @@ fn mount_of<'a>(table: &'a str, path: &Path) -> Option<(&'a Path, Vec<&'a str>)>
         Some((point, fields.skip(1).collect()))
     });
     // Of two mounts on one point the later one is on top.
-    mounts.filter(|(point, _)| path.starts_with(point)).max_by_key(|(point, _)| point.components().count())
+    mounts
+        .filter(|(point, _)| path.starts_with(point))
+        .max_by_key(|(point, _)| point.components().count())
 }
 
 #[cfg(test)]
@@ -173,10 +216,15 @@ mod tests {
         let table = "1 0 8:1 / / rw,relatime shared:1 - ext4 /dev/a rw\n\
                      2 1 0:5 / /var/lib rw - tmpfs tmpfs rw\n\
                      3 2 0:6 / /var/lib/x rw shared:9 master:2 - tmpfs tmpfs rw\n";
-        let see = |path: &str| mount_of(table, Path::new(path)).map(|(point, tags)| (point.to_str().unwrap(), tags));
+        let see = |path: &str| {
+            mount_of(table, Path::new(path)).map(|(point, tags)| (point.to_str().unwrap(), tags))
+        };
         assert_eq!(see("/etc"), Some(("/", vec!["shared:1"])));
         assert_eq!(see("/var/library"), Some(("/", vec!["shared:1"])));
         assert_eq!(see("/var/lib/y"), Some(("/var/lib", vec![])));
-        assert_eq!(see("/var/lib/x/z"), Some(("/var/lib/x", vec!["shared:9", "master:2"])));
+        assert_eq!(
+            see("/var/lib/x/z"),
+            Some(("/var/lib/x", vec!["shared:9", "master:2"]))
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! The trait, one line per call.
 
 use kedge_cri_api::{
-    AttachRequest, ByteStream, ContainerConfig, ContainerId, ContainerStats, ContainerStatus, EventReceiver, ExecRequest,
-    ExecStreams, ExecSyncResponse, LinuxContainerResources, PodSandboxConfig, PodSandboxStatus, Result, Runtime,
-    RuntimeStatus, RuntimeVersion, SandboxId,
+    AttachRequest, ByteStream, ContainerConfig, ContainerId, ContainerStats, ContainerStatus, EventReceiver,
+    ExecRequest, ExecStreams, ExecSyncResponse, LinuxContainerResources, PodSandboxConfig, PodSandboxStatus,
+    Result, Runtime, RuntimeStatus, RuntimeVersion, SandboxId,
 };
 
 use super::{Cri, lock};
@@ -82,7 +82,11 @@ impl Runtime for Cri {
         Ok(containers.iter().map(|container| container.status()).collect())
     }
 
-    async fn update_container_resources(&self, id: &ContainerId, resources: LinuxContainerResources) -> Result<()> {
+    async fn update_container_resources(
+        &self,
+        id: &ContainerId,
+        resources: LinuxContainerResources,
+    ) -> Result<()> {
         self.update(id, resources).await
     }
 
@@ -90,7 +94,12 @@ impl Runtime for Cri {
         self.reopen_log(id).await
     }
 
-    async fn exec_sync(&self, id: &ContainerId, cmd: Vec<String>, timeout_s: i64) -> Result<ExecSyncResponse> {
+    async fn exec_sync(
+        &self,
+        id: &ContainerId,
+        cmd: Vec<String>,
+        timeout_s: i64,
+    ) -> Result<ExecSyncResponse> {
         self.this().exec_to_end(id, cmd, timeout_s).await
     }
 

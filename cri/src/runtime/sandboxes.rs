@@ -54,22 +54,32 @@ impl Cri {
 
     async fn bring_up(self: &Arc<Self>, sandbox: &Arc<Sandbox>, spec: SandboxSpec) -> Result<()> {
         let (cri, of) = (self.clone(), sandbox.clone());
-        let connection = blocking(move || cri.start_supervisor(&of)).await?.map_err(internal("start the pod's supervisor"))?;
+        let connection = blocking(move || cri.start_supervisor(&of))
+            .await?
+            .map_err(internal("start the pod's supervisor"))?;
         self.listen(sandbox, connection)?;
         let supervisor = sandbox.supervisor()?;
         let (event, mut descriptors) = supervisor.call(&Request::Setup(spec), &[]).await?;
         let network = match event {
             Event::Ready(ready) => ready.network.map(|_| descriptors.swap_remove(0)),
             Event::Failed(failed) => {
-                return Err(Error::Internal(format!("failed to set up the sandbox: {}", supervisor::sentence(&failed, ""))));
+                return Err(Error::Internal(format!(
+                    "failed to set up the sandbox: {}",
+                    supervisor::sentence(&failed, "")
+                )));
             }
-            other => return Err(Error::Internal(format!("failed to set up the sandbox: unexpected {other:?}"))),
+            other => {
+                return Err(Error::Internal(format!(
+                    "failed to set up the sandbox: unexpected {other:?}"
+                )));
+            }
         };
         if let Some(network) = network {
             self.attach_network(sandbox, &network).await?;
         }
         let record = lock(&sandbox.record).clone();
-        records::write_json(&sandbox.directory, "sandbox.json", &record).map_err(internal("write sandbox.json"))
+        records::write_json(&sandbox.directory, "sandbox.json", &record)
+            .map_err(internal("write sandbox.json"))
     }
 
     /// Everything up to a running pause that is written down. Blocks.
@@ -83,12 +93,20 @@ impl Cri {
         let group = sandbox.group(&sandbox.id);
         self.cgroups.create(&group)?;
         let entrance = self.cgroups.entrance(&group, &group)?;
-        let unified = self.cgroups.unified(&group).map(|path| kedge_sys::cgroup::open_procs(&path)).transpose()?;
+        let unified = self
+            .cgroups
+            .unified(&group)
+            .map(|path| kedge_sys::cgroup::open_procs(&path))
+            .transpose()?;
         let procs: Vec<_> = entrance.procs.iter().chain(&unified).map(AsFd::as_fd).collect();
         let folder: OwnedFd = fs::File::open(&sandbox.directory)?.into();
         let listener = socket::listen(folder.as_fd(), "pause.sock")?;
         let (ours, theirs) = socket::pair()?;
-        let log: OwnedFd = fs::OpenOptions::new().create(true).append(true).open(sandbox.directory.join("pause.log"))?.into();
+        let log: OwnedFd = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(sandbox.directory.join("pause.log"))?
+            .into();
         let (pid, _pidfd) = clone::spawn(&clone::Spawn {
             program: self.pause.as_fd(),
             argv: &[c"pause"],
@@ -104,7 +122,8 @@ impl Cri {
 
     /// Starts the task that hears the supervisor.
     pub(super) fn listen(self: &Arc<Self>, sandbox: &Arc<Sandbox>, connection: OwnedFd) -> Result<()> {
-        let (supervisor, mut told) = Supervisor::new(connection).map_err(internal("watch the pod's supervisor"))?;
+        let (supervisor, mut told) =
+            Supervisor::new(connection).map_err(internal("watch the pod's supervisor"))?;
         *lock(&sandbox.supervisor) = Some(supervisor);
         let (cri, sandbox) = (Arc::downgrade(self), sandbox.clone());
         tokio::spawn(async move {
@@ -131,7 +150,8 @@ impl Cri {
             }
         };
         let attached = self.network.attach(netns.as_fd(), &request).await;
-        let attachment = attached.map_err(|error| Error::Unavailable(format!("failed to set up the pod network: {error}")))?;
+        let attachment = attached
+            .map_err(|error| Error::Unavailable(format!("failed to set up the pod network: {error}")))?;
         lock(&sandbox.record).ips = attachment.ips.iter().map(ToString::to_string).collect();
         Ok(())
     }
@@ -150,7 +170,9 @@ impl Cri {
     }
 
     pub(super) async fn stop_sandbox(self: &Arc<Self>, id: &SandboxId) -> Result<()> {
-        let Ok(sandbox) = self.sandbox(&id.0) else { return Ok(()) };
+        let Ok(sandbox) = self.sandbox(&id.0) else {
+            return Ok(());
+        };
         let _turn = sandbox.turn.lock().await;
         if lock(&sandbox.record).is_stopped {
             return Ok(());
@@ -166,13 +188,18 @@ impl Cri {
     /// Ends processes, network, mounts and cgroups of a sandbox. May be called again.
     async fn tear_down(self: &Arc<Self>, sandbox: &Arc<Sandbox>) -> Result<()> {
         let detached = self.network.detach(&sandbox.id).await;
-        detached.map_err(|error| Error::Unavailable(format!("failed to take down the pod network: {error}")))?;
+        detached
+            .map_err(|error| Error::Unavailable(format!("failed to take down the pod network: {error}")))?;
         let supervisor = lock(&sandbox.supervisor).take();
         if let Some(supervisor) = supervisor {
             let _ = supervisor.call(&Request::Shutdown(Nothing {}), &[]).await;
         }
         let (cri, of) = (self.clone(), sandbox.clone());
-        let groups: Vec<_> = self.containers_of(&sandbox.id).iter().map(|container| container.group()).collect();
+        let groups: Vec<_> = self
+            .containers_of(&sandbox.id)
+            .iter()
+            .map(|container| container.group())
+            .collect();
         let cleaned = blocking(move || {
             for group in groups.iter().chain([&of.group(&of.id)]) {
                 cri.cgroups.kill(group)?;
@@ -198,13 +225,17 @@ impl Cri {
             record.clone()
         };
         match records::write_json(&sandbox.directory, "sandbox.json", &record) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(internal("write sandbox.json")(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(internal("write sandbox.json")(error))
+            }
             _ => Ok(()),
         }
     }
 
     pub(super) async fn remove_sandbox(self: &Arc<Self>, id: &SandboxId) -> Result<()> {
-        let Ok(sandbox) = self.sandbox(&id.0) else { return Ok(()) };
+        let Ok(sandbox) = self.sandbox(&id.0) else {
+            return Ok(());
+        };
         self.stop_sandbox(id).await?;
         for container in self.containers_of(&sandbox.id) {
             self.delete_container(&container.id).await?;
@@ -225,7 +256,10 @@ impl Cri {
     /// The pod's own cgroup belongs to the kubelet; an empty one that nobody else uses goes with the last sandbox.
     fn remove_pod_group(&self, sandbox: &Sandbox) {
         let uid = lock(&sandbox.record).config.uid.clone();
-        let has_other = lock(&self.state).sandboxes.values().any(|it| lock(&it.record).config.uid == uid);
+        let has_other = lock(&self.state)
+            .sandboxes
+            .values()
+            .any(|it| lock(&it.record).config.uid == uid);
         if !has_other {
             let _ = self.cgroups.remove(&sandbox.group(""));
         }
@@ -264,18 +298,30 @@ fn plan(config: &PodSandboxConfig) -> Result<SandboxSpec> {
         // A pod on the node's network has the node's name.
         uts: from(namespaces.network),
         shared_pid: namespaces.pid == NamespaceMode::Pod,
-        user: namespaces.userns.map(|users| IdMap { host_id: users.host_id, length: users.length }),
+        user: namespaces.userns.map(|users| IdMap {
+            host_id: users.host_id,
+            length: users.length,
+        }),
         hostname: c_string(&config.hostname, "hostname")?,
         sysctls: sysctls
             .iter()
-            .map(|(path, value)| Ok(Sysctl { path: c_string(path, "sysctls")?, value: c_string(value, "sysctls")? }))
+            .map(|(path, value)| {
+                Ok(Sysctl {
+                    path: c_string(path, "sysctls")?,
+                    value: c_string(value, "sysctls")?,
+                })
+            })
             .collect::<Result<_>>()?,
     })
 }
 
 /// `resolv.conf` and `hostname`, which every container of the pod sees.
 fn write_files(directory: &Path, config: &PodSandboxConfig) -> std::io::Result<()> {
-    let hostname = if config.hostname.is_empty() { node_name()? } else { config.hostname.clone() };
+    let hostname = if config.hostname.is_empty() {
+        node_name()?
+    } else {
+        config.hostname.clone()
+    };
     records::write(directory, "hostname", format!("{hostname}\n").as_bytes(), 0o644)?;
     let dns = &config.dns;
     let text = if dns.servers.is_empty() && dns.searches.is_empty() && dns.options.is_empty() {
@@ -285,7 +331,9 @@ fn write_files(directory: &Path, config: &PodSandboxConfig) -> std::io::Result<(
         if !dns.searches.is_empty() {
             text += &format!("search {}\n", dns.searches.join(" "));
         }
-        dns.servers.iter().for_each(|server| text += &format!("nameserver {server}\n"));
+        dns.servers
+            .iter()
+            .for_each(|server| text += &format!("nameserver {server}\n"));
         if !dns.options.is_empty() {
             text += &format!("options {}\n", dns.options.join(" "));
         }

@@ -18,12 +18,19 @@ impl Cri {
 
     fn read_stats(&self, container: &Container) -> ContainerStats {
         let group = container.group();
-        let mut stats = ContainerStats { timestamp_ns: records::now_ns(), ..ContainerStats::default() };
-        (stats.writable_layer_bytes, stats.writable_layer_inodes) = usage(&self.layers(&container.id).join("upper"));
-        let text = |directory: Option<PathBuf>, file: &str| {
-            directory.and_then(|directory| fs::read_to_string(directory.join(file)).ok()).unwrap_or_default()
+        let mut stats = ContainerStats {
+            timestamp_ns: records::now_ns(),
+            ..ContainerStats::default()
         };
-        let number = |directory: Option<PathBuf>, file: &str| text(directory, file).trim().parse().unwrap_or(0);
+        (stats.writable_layer_bytes, stats.writable_layer_inodes) =
+            usage(&self.layers(&container.id).join("upper"));
+        let text = |directory: Option<PathBuf>, file: &str| {
+            directory
+                .and_then(|directory| fs::read_to_string(directory.join(file)).ok())
+                .unwrap_or_default()
+        };
+        let number =
+            |directory: Option<PathBuf>, file: &str| text(directory, file).trim().parse().unwrap_or(0);
         let (memory, inactive, rss) = if self.cgroups.is_v2() {
             let unified = || self.cgroups.unified(&group);
             let cpu = text(unified(), "cpu.stat");
@@ -47,9 +54,13 @@ impl Cri {
 
 /// Bytes and inodes below a directory, without following anything out of it.
 fn usage(directory: &Path) -> (u64, u64) {
-    let Ok(entries) = fs::read_dir(directory) else { return (0, 0) };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return (0, 0);
+    };
     entries.flatten().fold((0, 1), |(bytes, inodes), entry| {
-        let Ok(metadata) = entry.metadata() else { return (bytes, inodes) };
+        let Ok(metadata) = entry.metadata() else {
+            return (bytes, inodes);
+        };
         let own = metadata.blocks() * 512;
         if metadata.is_dir() {
             let (below, count) = usage(&entry.path());

@@ -13,7 +13,9 @@ pub mod message;
 pub mod spec;
 
 pub use codec::{Error, Reader, Wire};
-pub use message::{Event, Frame, Header, Request, decode_event, decode_request, encode_event, encode_request};
+pub use message::{
+    Event, Frame, Header, Request, decode_event, decode_request, encode_event, encode_request,
+};
 pub use spec::*;
 
 /// The protocol this build speaks.

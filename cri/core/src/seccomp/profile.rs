@@ -49,12 +49,23 @@ struct Arg {
 
 /// Names that this architecture does not have are left out, as the specification asks.
 pub fn parse(json: &[u8]) -> Result<Policy, ProfileError> {
-    let profile: Profile = serde_json::from_slice(json).map_err(|error| ProfileError::Json(error.to_string()))?;
-    let mut policy =
-        Policy { default: action(&profile.default_action, profile.default_errno_ret)?, rules: Default::default() };
+    let profile: Profile =
+        serde_json::from_slice(json).map_err(|error| ProfileError::Json(error.to_string()))?;
+    let mut policy = Policy {
+        default: action(&profile.default_action, profile.default_errno_ret)?,
+        rules: Default::default(),
+    };
     for syscalls in &profile.syscalls {
-        let arguments = syscalls.args.iter().flatten().map(argument).collect::<Result<Vec<_>, _>>()?;
-        let rule = Rule { arguments, action: action(&syscalls.action, syscalls.errno_ret)? };
+        let arguments = syscalls
+            .args
+            .iter()
+            .flatten()
+            .map(argument)
+            .collect::<Result<Vec<_>, _>>()?;
+        let rule = Rule {
+            arguments,
+            action: action(&syscalls.action, syscalls.errno_ret)?,
+        };
         for number in syscalls.names.iter().filter_map(|name| number(name)) {
             policy.rules.entry(number).or_default().push(rule.clone());
         }
@@ -87,10 +98,16 @@ fn argument(arg: &Arg) -> Result<Argument, ProfileError> {
         "SCMP_CMP_GE" => Comparison::GreaterOrEqual(arg.value),
         "SCMP_CMP_LT" => Comparison::Less(arg.value),
         "SCMP_CMP_LE" => Comparison::LessOrEqual(arg.value),
-        "SCMP_CMP_MASKED_EQ" => Comparison::MaskedEqual { mask: arg.value, value: arg.value_two },
+        "SCMP_CMP_MASKED_EQ" => Comparison::MaskedEqual {
+            mask: arg.value,
+            value: arg.value_two,
+        },
         other => return Err(ProfileError::Comparison(other.to_owned())),
     };
-    Ok(Argument { index: arg.index, comparison })
+    Ok(Argument {
+        index: arg.index,
+        comparison,
+    })
 }
 
 #[cfg(test)]
