@@ -47,8 +47,16 @@ pub fn explain(snapshot: &Snapshot, pod: &Pod, seed: u64) -> Explanation {
     let mut nodes: Vec<NodeVerdict> = Vec::new();
     let mut fitting: Vec<(usize, Row)> = Vec::new();
     for (name, row) in snapshot.rows() {
-        let asked = filters.checks.iter().map(|(plugin, check)| (*plugin, check(row))).collect();
-        let verdict = NodeVerdict { node: name.to_owned(), filters: asked, scores: Vec::new() };
+        let asked = filters
+            .checks
+            .iter()
+            .map(|(plugin, check)| (*plugin, check(row)))
+            .collect();
+        let verdict = NodeVerdict {
+            node: name.to_owned(),
+            filters: asked,
+            scores: Vec::new(),
+        };
         if verdict.fits() && filters.rejected.is_none() {
             fitting.push((nodes.len(), row));
         }
@@ -56,7 +64,9 @@ pub fn explain(snapshot: &Snapshot, pod: &Pod, seed: u64) -> Explanation {
     }
     let rows: Vec<Row> = fitting.iter().map(|(_, row)| *row).collect();
     for plugin in PLUGINS {
-        let Some(score) = plugin.score(snapshot, pod) else { continue };
+        let Some(score) = plugin.score(snapshot, pod) else {
+            continue;
+        };
         for ((at, _), score) in fitting.iter().zip(plugin_scores(plugin, &score, &rows)) {
             nodes[*at].scores.push((plugin.name(), score));
         }
@@ -76,14 +86,25 @@ pub fn explain(snapshot: &Snapshot, pod: &Pod, seed: u64) -> Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(refusal) = &self.held_back {
-            return writeln!(f, "{} is held back: {}: {}", self.pod, refusal.plugin, refusal.reasons.join(", "));
+            return writeln!(
+                f,
+                "{} is held back: {}: {}",
+                self.pod,
+                refusal.plugin,
+                refusal.reasons.join(", ")
+            );
         }
         match &self.outcome {
             Ok(node) => writeln!(f, "{} fits on {node}", self.pod)?,
             Err(message) => writeln!(f, "{} fits nowhere: {message}", self.pod)?,
         }
         if let Some(refusal) = &self.rejected {
-            writeln!(f, "  every node: {} refuses: {}", refusal.plugin, refusal.reasons.join(", "))?;
+            writeln!(
+                f,
+                "  every node: {} refuses: {}",
+                refusal.plugin,
+                refusal.reasons.join(", ")
+            )?;
         }
         self.nodes.iter().try_for_each(|node| node.fmt(f))
     }

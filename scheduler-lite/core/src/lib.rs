@@ -1,7 +1,7 @@
 //! Scheduling decisions as a pure function of a snapshot.
 //!
-//! [`decide`] says where a pod goes, [`explain`] says why; [`Queue`] says which pod is next and when to try one again. The
-//! rules are in `plugins`, one file each, and meet only in its table. `framework` has the vocabulary.
+//! [`Scheduler`] is the whole as a machine. Inside, [`decide`] says where a pod goes, [`explain`] says why, and [`Queue`] says
+//! which pod is next and when to try one again. The rules are in `plugins`, one file each, and meet only in its table. `framework` has the vocabulary.
 
 mod decide;
 mod diagnosis;
@@ -11,10 +11,14 @@ mod images;
 mod plugins;
 mod ports;
 mod queue;
+#[cfg(test)]
+mod recordings;
 mod resources;
+mod scheduler;
 mod snapshot;
 #[cfg(test)]
 mod testing;
+pub mod writes;
 
 pub use decide::{Decision, Outcome, decide};
 pub use diagnosis::Diagnosis;
@@ -23,4 +27,5 @@ pub use framework::{ClusterEvent, Code, Plugin, Refusal};
 pub use plugins::PLUGINS;
 pub use queue::{Counts, Queue};
 pub use resources::{Amounts, Requests};
+pub use scheduler::{Action, SCHEDULER_NAME, Scheduler};
 pub use snapshot::{PodUid, Row, Snapshot};

@@ -39,9 +39,14 @@ type Rank = (Reverse<i32>, u64);
 enum State {
     Active,
     InFlight,
-    BackingOff { until: Time },
+    BackingOff {
+        until: Time,
+    },
     /// These plugins refused; the pod is tried again at `retry_at` in any case.
-    Unschedulable { refused_by: BTreeSet<&'static str>, retry_at: Time },
+    Unschedulable {
+        refused_by: BTreeSet<&'static str>,
+        retry_at: Time,
+    },
     Gated,
 }
 
@@ -116,7 +121,13 @@ impl Queue {
     /// No node fits; these plugins said no.
     pub fn refused(&mut self, uid: &PodUid, by: BTreeSet<&'static str>, now: Time) {
         self.back_off(uid, now);
-        self.move_to(uid, State::Unschedulable { refused_by: by, retry_at: now + UNSCHEDULABLE_MAX });
+        self.move_to(
+            uid,
+            State::Unschedulable {
+                refused_by: by,
+                retry_at: now + UNSCHEDULABLE_MAX,
+            },
+        );
     }
 
     /// Something else went wrong; try again after the back-off.
@@ -140,7 +151,11 @@ impl Queue {
 
     /// When `pop` may next give something; None: only after a call that changes the queue.
     pub fn next_due(&self) -> Option<Time> {
-        if self.active.is_empty() { self.due.first().map(|(at, _)| *at) } else { Some(Time::ZERO) }
+        if self.active.is_empty() {
+            self.due.first().map(|(at, _)| *at)
+        } else {
+            Some(Time::ZERO)
+        }
     }
 
     pub fn counts(&self) -> Counts {
@@ -160,7 +175,13 @@ impl Queue {
     fn add(&mut self, uid: PodUid, pod: Arc<Pod>, gated: bool) {
         self.arrivals += 1;
         let rank = (Reverse(pod.spec.priority.unwrap_or(0)), self.arrivals);
-        let waiting = Waiting { pod, rank, attempts: 0, backoff_until: Time::ZERO, state: State::Gated };
+        let waiting = Waiting {
+            pod,
+            rank,
+            attempts: 0,
+            backoff_until: Time::ZERO,
+            state: State::Gated,
+        };
         self.pods.insert(uid.clone(), waiting);
         if !gated {
             self.move_to(&uid, State::Active);
@@ -178,7 +199,11 @@ impl Queue {
     fn try_again(&mut self, uid: &PodUid, now: Time) {
         let Some(waiting) = self.pods.get(uid) else { return };
         let until = waiting.backoff_until;
-        let state = if until > now { State::BackingOff { until } } else { State::Active };
+        let state = if until > now {
+            State::BackingOff { until }
+        } else {
+            State::Active
+        };
         self.move_to(uid, state);
     }
 
@@ -205,7 +230,9 @@ impl Queue {
 
     fn move_to(&mut self, uid: &PodUid, state: State) {
         self.leave(uid);
-        let Some(waiting) = self.pods.get_mut(uid) else { return };
+        let Some(waiting) = self.pods.get_mut(uid) else {
+            return;
+        };
         match &state {
             State::Active => self.active.insert((waiting.rank, uid.clone())),
             State::BackingOff { until: at } | State::Unschedulable { retry_at: at, .. } => {
@@ -218,7 +245,9 @@ impl Queue {
 }
 
 fn is_hopeful(waiting: &Waiting, event: ClusterEvent<'_>) -> bool {
-    let State::Unschedulable { refused_by, .. } = &waiting.state else { return false };
+    let State::Unschedulable { refused_by, .. } = &waiting.state else {
+        return false;
+    };
     // Refused without a reason: there was no node at all, so any event may help.
     refused_by.is_empty()
         || PLUGINS
@@ -243,7 +272,9 @@ mod tests {
     }
 
     fn popped(queue: &mut Queue, now: u64) -> String {
-        queue.pop(S(now)).map_or("-".to_owned(), |pod| pod.metadata.name.clone())
+        queue
+            .pop(S(now))
+            .map_or("-".to_owned(), |pod| pod.metadata.name.clone())
     }
 
     #[test]
@@ -254,7 +285,13 @@ mod tests {
         }
         let order: Vec<String> = (0..5).map(|_| popped(&mut queue, 0)).collect();
         assert_eq!(order, ["high", "b", "a", "low", "-"]);
-        assert_eq!(queue.counts(), Counts { in_flight: 4, ..Counts::default() });
+        assert_eq!(
+            queue.counts(),
+            Counts {
+                in_flight: 4,
+                ..Counts::default()
+            }
+        );
     }
 
     #[test]
@@ -283,7 +320,11 @@ mod tests {
         queue.event(ClusterEvent::NodeAdded(&node("small cpu=1")), S(5));
         assert_eq!(popped(&mut queue, 5), "-");
         queue.event(ClusterEvent::PodLeft(&pod("other memory=1Gi on=x port=80")), S(5));
-        assert_eq!(popped(&mut queue, 5), "a", "it took one of the pods a node may run, at least");
+        assert_eq!(
+            popped(&mut queue, 5),
+            "a",
+            "it took one of the pods a node may run, at least"
+        );
         queue.refused(&uid("a"), BTreeSet::from(["NodeResourcesFit"]), S(6));
         queue.event(ClusterEvent::NodeAdded(&node("large cpu=4")), S(6));
         assert_eq!(popped(&mut queue, 6), "-", "still backing off");
@@ -317,7 +358,10 @@ mod tests {
     fn a_gated_pod_waits_for_its_last_gate() {
         let mut queue = Queue::default();
         queue.set(pod("a gate=x"), S(0));
-        assert_eq!((popped(&mut queue, 1000), queue.next_due()), ("-".to_owned(), None));
+        assert_eq!(
+            (popped(&mut queue, 1000), queue.next_due()),
+            ("-".to_owned(), None)
+        );
         queue.set(pod("a"), S(0));
         assert_eq!(popped(&mut queue, 0), "a");
         queue.remove(&uid("a"));

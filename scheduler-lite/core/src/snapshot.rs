@@ -118,6 +118,10 @@ impl Snapshot {
         self.nodes[row.index()].as_ref().expect("a row in use has a node")
     }
 
+    pub fn shared_node(&self, name: &str) -> Option<Arc<Node>> {
+        self.nodes[self.row(name)?.index()].clone()
+    }
+
     pub fn name(&self, row: Row) -> &str {
         &self.node(row).metadata.name
     }
@@ -180,6 +184,7 @@ impl Snapshot {
         }
         self.images.add(row, &node.status.images);
         self.unschedulable[at] = node.spec.unschedulable;
+        self.forget_unused_taints();
         self.taints[at] = self.intern_taints(&node.spec.taints);
         let allocatable = Amounts::read(&node.status.allocatable);
         for (resource, _) in allocatable.iter() {
@@ -219,8 +224,11 @@ impl Snapshot {
         }
     }
 
-    pub fn remove_pod(&mut self, uid: &PodUid) {
-        let Some(placed) = self.pods.remove(uid) else { return };
+    /// False: the pod had no place.
+    pub fn remove_pod(&mut self, uid: &PodUid) -> bool {
+        let Some(placed) = self.pods.remove(uid) else {
+            return false;
+        };
         self.account(&placed, -1);
         if let Some(uids) = self.by_node.get_mut(&placed.node) {
             uids.remove(uid);
@@ -228,6 +236,7 @@ impl Snapshot {
                 self.by_node.remove(&placed.node);
             }
         }
+        true
     }
 
     /// Reserve: the pod counts as running on `node` until it is confirmed, forgotten or deleted.
@@ -245,7 +254,13 @@ impl Snapshot {
     fn place(&mut self, pod: Arc<Pod>, node: String, assumed: bool) {
         let uid = PodUid::of(&pod);
         self.remove_pod(&uid);
-        let placed = Placed { requests: Requests::of(&pod), ports: host_ports(&pod), pod, node, assumed };
+        let placed = Placed {
+            requests: Requests::of(&pod),
+            ports: host_ports(&pod),
+            pod,
+            node,
+            assumed,
+        };
         self.account(&placed, 1);
         self.by_node
             .entry(placed.node.clone())
@@ -291,7 +306,8 @@ impl Snapshot {
         let row = Row::at(self.nodes.len());
         self.nodes.push(None);
         self.unschedulable.push(false);
-        self.taints.push(TaintsId(0));
+        let untainted = self.intern_taints(&[]);
+        self.taints.push(untainted);
         self.ports.push(Vec::new());
         self.assumed_cpu.push(0);
         self.assumed_memory.push(0);
@@ -304,16 +320,31 @@ impl Snapshot {
 
     fn ensure_column(&mut self, resource: &str) -> &mut Column {
         let rows = self.nodes.len();
-        self.columns
-            .entry(resource.to_owned())
-            .or_insert_with(|| Column { allocatable: vec![0; rows], requested: vec![0; rows] })
+        self.columns.entry(resource.to_owned()).or_insert_with(|| Column {
+            allocatable: vec![0; rows],
+            requested: vec![0; rows],
+        })
+    }
+
+    /// Lists that no node has any more are dropped when they are the larger part.
+    fn forget_unused_taints(&mut self) {
+        if self.taint_lists.len() <= 2 * self.nodes.len() + 16 {
+            return;
+        }
+        let lists = std::mem::take(&mut self.taint_lists);
+        for position in 0..self.nodes.len() {
+            self.taints[position] = self.intern_taints(&lists[self.taints[position].index()]);
+        }
     }
 
     fn intern_taints(&mut self, taints: &[Taint]) -> TaintsId {
         // The time of a taint differs from node to node and decides nothing here.
         let plain: Vec<Taint> = taints
             .iter()
-            .map(|taint| Taint { time_added: None, ..taint.clone() })
+            .map(|taint| Taint {
+                time_added: None,
+                ..taint.clone()
+            })
             .collect();
         let found = self.taint_lists.iter().position(|list| *list == plain);
         let index = found.unwrap_or_else(|| {
@@ -333,7 +364,11 @@ mod tests {
     /// What the CPU column and the count of pods say about node `a`.
     fn used(snapshot: &Snapshot) -> (i64, i64) {
         let row = snapshot.row("a").unwrap().index();
-        let of = |resource| snapshot.column(resource).map_or(0, |column| column.requested[row]);
+        let of = |resource| {
+            snapshot
+                .column(resource)
+                .map_or(0, |column| column.requested[row])
+        };
         (of(CPU), of(PODS))
     }
 
@@ -364,7 +399,10 @@ mod tests {
         assert_eq!(used(&snapshot), (1000, 1));
         snapshot.remove_node("a");
         snapshot.set_node(node("b cpu=4"));
-        assert!(snapshot.ports(snapshot.row("b").unwrap()).is_empty(), "the row was used again");
+        assert!(
+            snapshot.ports(snapshot.row("b").unwrap()).is_empty(),
+            "the row was used again"
+        );
         snapshot.set_node(node("a cpu=8"));
         assert_eq!(used(&snapshot), (1000, 1));
         assert_eq!(snapshot.ports(snapshot.row("a").unwrap()).len(), 1);
@@ -377,5 +415,16 @@ mod tests {
             snapshot.set_node(node(text));
         }
         assert_eq!(snapshot.taint_lists().len(), 2);
+        for value in 0..100 {
+            snapshot.set_node(node(&format!("a taint=k:{value}:NoSchedule")));
+        }
+        assert!(
+            snapshot.taint_lists().len() < 30,
+            "lists that are gone are forgotten"
+        );
+        assert_ne!(
+            snapshot.taints(snapshot.row("a").unwrap()),
+            snapshot.taints(snapshot.row("b").unwrap())
+        );
     }
 }

@@ -64,7 +64,8 @@ impl Plugin for TaintToleration {
 
 fn has_untolerated(taints: &[Taint], pod: &Pod) -> bool {
     taints.iter().any(|taint| {
-        matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute") && !is_tolerated(taint, &pod.spec.tolerations)
+        matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
+            && !is_tolerated(taint, &pod.spec.tolerations)
     })
 }
 
