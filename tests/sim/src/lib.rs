@@ -1,1 +1,4 @@
 //! All cores in one thread under virtual time.
+
+pub mod pod;
+pub mod random;

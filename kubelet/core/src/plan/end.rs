@@ -96,7 +96,9 @@ fn stop_containers(
     };
     for status in turn {
         let stopping = progress.container(&status.name).and_then(|c| c.stopping.as_ref());
-        let under_way = stopping.is_some_and(|stop| stop.id == status.id && stop.deadline <= deadline);
+        // The grace was rounded up to whole seconds when it was asked for; a stop past its deadline has come to SIGKILL.
+        let latest = deadline.after_s(1).max(now);
+        let under_way = stopping.is_some_and(|stop| stop.id == status.id && stop.deadline <= latest);
         if !under_way {
             let grace_s = i64::try_from(deadline.since(now).as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
             plan.act(Action::Stop {

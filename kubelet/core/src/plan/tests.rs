@@ -228,6 +228,12 @@ impl World {
                 self.pod.metadata.deletion_timestamp = Some(Time(self.now.0 / 1000 + grace));
                 self.pod.metadata.deletion_grace_period_seconds = Some(grace);
             }
+            ["delete", grace, "before", ms] => {
+                let (grace, ms): (i64, i64) =
+                    (grace.parse().expect("seconds"), ms.parse().expect("a number"));
+                self.pod.metadata.deletion_timestamp = Some(Time((self.now.0 - ms) / 1000 + grace));
+                self.pod.metadata.deletion_grace_period_seconds = Some(grace);
+            }
             ["started", name] => {
                 let id = self.observed.container(name).expect("a container").id.clone();
                 let probes = &mut self.progress.container_mut(name).probes;
@@ -638,6 +644,35 @@ exit c 137
   remove sandbox s0
   finish deletion
   = Failed, finished
+",
+    );
+}
+
+/// Found by the simulation (seeds 4 and 7): a grace of no whole seconds, and a sidecar whose turn comes after the deadline,
+/// were asked for again and again.
+#[test]
+fn a_stop_is_asked_for_once() {
+    let sidecar = serde_json::json!({"name": "s", "restartPolicy": "Always"});
+    check(
+        serde_json::json!({"initContainers": [sidecar], "containers": [{"name": "c"}]}),
+        "
+begin
+  volumes
+  sandbox 0
+  start s-0
+  start c-0
+  = Running
+delete 6 before 1250
+  announce s c
+  stop c-0 within 6s
+  = Running
+after 10
+  = Running
+exit c 0
+  stop s-0 within 0s
+  = Running
+after 1
+  = Running
 ",
     );
 }
