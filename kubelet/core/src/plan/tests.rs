@@ -222,7 +222,10 @@ impl World {
         match words[..] {
             ["begin"] => {}
             ["exit", name, code] => self.exit(name, code.parse().expect("a code")),
-            ["after", seconds] => self.now = self.now.after_s(seconds.parse().expect("seconds")),
+            ["after", seconds] => {
+                let seconds: f64 = seconds.parse().expect("seconds");
+                self.now = self.now.after(std::time::Duration::from_secs_f64(seconds));
+            }
             ["delete", grace] => {
                 let grace: i64 = grace.parse().expect("seconds");
                 self.pod.metadata.deletion_timestamp = Some(Time(self.now.0 / 1000 + grace));
@@ -662,9 +665,11 @@ begin
   start s-0
   start c-0
   = Running
-delete 6 before 1250
+after 0.25
+  = Running
+delete 6 before 1500
   announce s c
-  stop c-0 within 6s
+  stop c-0 within 5s
   = Running
 after 10
   = Running
