@@ -146,8 +146,7 @@ impl Worker {
     /// The pod's life. Ends when nothing of it is left.
     pub async fn run(mut self) {
         self.read_messages();
-        loop {
-            let Some(wake) = self.step() else { break };
+        while let Some(wake) = self.step() {
             let timer = tokio::time::sleep(wake.since(now()));
             tokio::select! {
                 input = self.inputs.recv() => match input {
