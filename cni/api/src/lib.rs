@@ -47,3 +47,13 @@ pub trait Network: Send + Sync {
     /// Err with the reason while pods cannot be attached.
     fn ready(&self) -> Result<(), Error>;
 }
+
+/// The datapath as the pod network sees it: told of each pod's link before the pod starts, and of its end.
+pub trait PodLink: Send + Sync {
+    /// Puts the programs on the host's end of a pod's veth and makes its addresses known. May be called again.
+    fn attach(&self, ifindex: u32, ips: &[IpAddr]) -> Result<(), Error>;
+    /// Forgets a pod; its interface may be gone already.
+    fn detach(&self, ifindex: u32, ips: &[IpAddr]) -> Result<(), Error>;
+    /// Forgets every pod but these.
+    fn retain(&self, pods: &[(u32, Vec<IpAddr>)]) -> Result<(), Error>;
+}
