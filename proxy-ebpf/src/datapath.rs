@@ -19,15 +19,17 @@ use std::sync::Mutex;
 
 use aya::Ebpf;
 use aya::programs::Program;
-use kedge_proxy_core::Change;
-use kedge_proxy_maps::{Address, Config, Endpoint, LAYOUT_VERSION, Uplink};
+use kedge_proxy_core::{Change, Pinned};
+use kedge_proxy_maps::{
+    Address, Config, Endpoint, FlowKey, LAYOUT_VERSION, ServiceKey, ServiceValue, Uplink,
+};
 use kedge_sys::bpf::{self, AttachType, Map};
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::Error;
 use crate::clsact;
 use crate::error::Doing;
 use crate::load::{self, SOCKET_PROGRAMS};
-use crate::Error;
 
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
@@ -59,8 +61,7 @@ pub(crate) struct Maps {
     locals: Map,
     uplinks: Map,
     config: Map,
-    /// Read by tests and reports only.
-    pub flows: Map,
+    flows: Map,
 }
 
 impl Maps {
@@ -91,8 +92,13 @@ impl Datapath {
         }
         let programs = load::load(&maps)?;
         let maps = Maps::open(&maps)?;
-        let mut datapath =
-            Datapath { links, programs, attachment: Attachment::Tcx, maps, linking: Mutex::new(()) };
+        let mut datapath = Datapath {
+            links,
+            programs,
+            attachment: Attachment::Tcx,
+            maps,
+            linking: Mutex::new(()),
+        };
         datapath.attachment = attachment.unwrap_or_else(|| datapath.probe_attachment());
         datapath.renew_links()?;
         Ok(datapath)
@@ -102,12 +108,48 @@ impl Datapath {
         self.attachment
     }
 
-    pub(crate) fn maps(&self) -> &Maps {
-        &self.maps
+    /// What the service maps hold, for a core that starts.
+    pub fn pinned(&self) -> Result<Pinned, Error> {
+        let (keys, values) = self.maps.services.dump().doing(|| "read SVC".to_owned())?;
+        let services = records::<ServiceKey>(&keys)
+            .zip(records::<ServiceValue>(&values))
+            .collect();
+        let (ids, list) = self.maps.list.dump().doing(|| "read LIST".to_owned())?;
+        debug_assert_eq!(ids.len(), list.len(), "both are words");
+        let (_, backends) = self.maps.backends.dump().doing(|| "read BACKENDS".to_owned())?;
+        Ok(Pinned {
+            services,
+            list: records(&list).collect(),
+            backends: records(&backends).collect(),
+        })
+    }
+
+    /// One of the programs' counters, summed over CPUs; indices are in `kedge_proxy_maps::stat`.
+    pub fn stat(&self, index: u32) -> Result<u64, Error> {
+        let map = self
+            .programs
+            .map("STATS")
+            .expect("the object is ours and has every map we name");
+        let counters = aya::maps::PerCpuArray::<_, u64>::try_from(map);
+        let read = counters.and_then(|counters| counters.get(&index, 0));
+        let values = read.map_err(|cause| Error::Load {
+            what: "STATS".to_owned(),
+            cause: Box::new(cause),
+        })?;
+        Ok(values.iter().sum())
+    }
+
+    /// Entries of the flow table, a live flow being two.
+    pub fn flow_entries(&self) -> Result<usize, Error> {
+        let (keys, _) = self.maps.flows.dump().doing(|| "read CT".to_owned())?;
+        Ok(keys.len() / size_of::<FlowKey>())
     }
 
     fn program(&self, name: &str) -> BorrowedFd<'_> {
-        let program = self.programs.program(name).expect("load() has loaded every program we name");
+        let program = self
+            .programs
+            .program(name)
+            .expect("load() has loaded every program we name");
         let fd = match program {
             Program::SchedClassifier(program) => program.fd(),
             Program::CgroupSockAddr(program) => program.fd(),
@@ -121,8 +163,14 @@ impl Datapath {
     fn renew_links(&self) -> Result<(), Error> {
         for entry in fs::read_dir(&self.links).doing(|| "list link pins".to_owned())? {
             let path = entry.doing(|| "list link pins".to_owned())?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            let Some(program) = program_of_pin(&name) else { continue };
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default()
+                .to_owned();
+            let Some(program) = program_of_pin(&name) else {
+                continue;
+            };
             let link = bpf::get(&path).doing(|| format!("open link {name}"))?;
             match bpf::link_update(link.as_fd(), self.program(program)) {
                 Ok(()) => tracing::debug!(link = name, "link updated"),
@@ -139,14 +187,19 @@ impl Datapath {
     /// interface, another one does not know the attach type.
     fn probe_attachment(&self) -> Attachment {
         match bpf::link_interface(self.program("pod_in"), 0, AttachType::TcxIngress) {
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => Attachment::Tcx,
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
+                Attachment::Tcx
+            }
             _ => Attachment::Clsact,
         }
     }
 
     /// Writes the node-wide parameters.
     pub fn configure(&self, config: &Config) -> Result<(), Error> {
-        self.maps.config.update(0u32.as_bytes(), config.as_bytes()).doing(|| "write CONFIG".to_owned())
+        self.maps
+            .config
+            .update(0u32.as_bytes(), config.as_bytes())
+            .doing(|| "write CONFIG".to_owned())
     }
 
     /// Attaches the socket programs to a cgroup2 directory (its root, so that every process is below).
@@ -182,10 +235,18 @@ impl Datapath {
         for address in addresses {
             let key = Address::from_ip(*address);
             // Another pod may have got the address meanwhile.
-            let current = self.maps.endpoints.lookup(key.as_bytes()).doing(|| format!("read endpoint {address}"))?;
-            let is_ours = current.is_some_and(|value| Endpoint::read_from_bytes(&value).is_ok_and(|e| e.ifindex == ifindex));
+            let current = self
+                .maps
+                .endpoints
+                .lookup(key.as_bytes())
+                .doing(|| format!("read endpoint {address}"))?;
+            let is_ours = current
+                .is_some_and(|value| Endpoint::read_from_bytes(&value).is_ok_and(|e| e.ifindex == ifindex));
             if is_ours {
-                self.maps.endpoints.delete(key.as_bytes()).doing(|| format!("delete endpoint {address}"))?;
+                self.maps
+                    .endpoints
+                    .delete(key.as_bytes())
+                    .doing(|| format!("delete endpoint {address}"))?;
             }
         }
         self.detach_interface("pod", ifindex)
@@ -194,28 +255,36 @@ impl Datapath {
     /// Every pod that the datapath knows: address and interface.
     pub fn pods(&self) -> Result<Vec<(IpAddr, u32)>, Error> {
         let (keys, values) = self.maps.endpoints.dump().doing(|| "read endpoints".to_owned())?;
-        let keys = keys.chunks_exact(size_of::<Address>());
-        let values = values.chunks_exact(size_of::<Endpoint>());
-        Ok(keys
-            .zip(values)
-            .filter_map(|(key, value)| {
-                let address = Address::read_from_bytes(key).ok()?;
-                Some((address.to_ip(), Endpoint::read_from_bytes(value).ok()?.ifindex))
-            })
+        let addresses = records::<Address>(&keys).map(Address::to_ip);
+        Ok(addresses
+            .zip(records::<Endpoint>(&values).map(|endpoint| endpoint.ifindex))
             .collect())
     }
 
     pub fn add_uplink(&self, ifindex: u32, addresses: &[IpAddr]) -> Result<(), Error> {
         let first = |wants_v4: bool| {
-            addresses.iter().find(|ip| ip.is_ipv4() == wants_v4).map_or(Address::UNSPECIFIED, |ip| Address::from_ip(*ip))
+            addresses
+                .iter()
+                .find(|ip| ip.is_ipv4() == wants_v4)
+                .map_or(Address::UNSPECIFIED, |ip| Address::from_ip(*ip))
         };
-        let uplink = Uplink { address4: first(true), address6: first(false), flags: 0 };
-        self.maps.uplinks.update(ifindex.as_bytes(), uplink.as_bytes()).doing(|| format!("write uplink {ifindex}"))?;
+        let uplink = Uplink {
+            address4: first(true),
+            address6: first(false),
+            flags: 0,
+        };
+        self.maps
+            .uplinks
+            .update(ifindex.as_bytes(), uplink.as_bytes())
+            .doing(|| format!("write uplink {ifindex}"))?;
         self.attach_interface("up", ifindex)
     }
 
     pub fn remove_uplink(&self, ifindex: u32) -> Result<(), Error> {
-        self.maps.uplinks.delete(ifindex.as_bytes()).doing(|| format!("delete uplink {ifindex}"))?;
+        self.maps
+            .uplinks
+            .delete(ifindex.as_bytes())
+            .doing(|| format!("delete uplink {ifindex}"))?;
         self.detach_interface("up", ifindex)
     }
 
@@ -226,11 +295,17 @@ impl Datapath {
         for key in keys.chunks_exact(size_of::<Address>()) {
             let stays = Address::read_from_bytes(key).is_ok_and(|address| wanted.contains(&address));
             if !stays {
-                self.maps.locals.delete(key).doing(|| "delete from LOCAL".to_owned())?;
+                self.maps
+                    .locals
+                    .delete(key)
+                    .doing(|| "delete from LOCAL".to_owned())?;
             }
         }
         for address in &wanted {
-            self.maps.locals.update(address.as_bytes(), 1u32.as_bytes()).doing(|| "write LOCAL".to_owned())?;
+            self.maps
+                .locals
+                .update(address.as_bytes(), 1u32.as_bytes())
+                .doing(|| "write LOCAL".to_owned())?;
         }
         Ok(())
     }
@@ -285,7 +360,10 @@ impl Datapath {
     pub fn remove(self, bpffs: &Path) -> Result<(), Error> {
         if self.attachment == Attachment::Clsact {
             let (uplinks, _) = self.maps.uplinks.dump().doing(|| "read UPLINK".to_owned())?;
-            for ifindex in uplinks.chunks_exact(4).filter_map(|bytes| u32::read_from_bytes(bytes).ok()) {
+            for ifindex in uplinks
+                .chunks_exact(4)
+                .filter_map(|bytes| u32::read_from_bytes(bytes).ok())
+            {
                 self.detach_interface("up", ifindex)?;
             }
         }
@@ -304,10 +382,21 @@ pub fn remove(bpffs: &Path) -> Result<(), Error> {
         }
     }
     if is_bpffs(bpffs) {
-        rustix::mount::unmount(bpffs, rustix::mount::UnmountFlags::DETACH)
-            .map_err(|source| Error::Mount { path: bpffs.to_owned(), source: source.into() })?;
+        rustix::mount::unmount(bpffs, rustix::mount::UnmountFlags::DETACH).map_err(|source| {
+            Error::Mount {
+                path: bpffs.to_owned(),
+                source: source.into(),
+            }
+        })?;
     }
     Ok(())
+}
+
+/// A dumped map's bytes as its keys or values.
+fn records<T: FromBytes>(bytes: &[u8]) -> impl Iterator<Item = T> + '_ {
+    bytes
+        .chunks_exact(size_of::<T>())
+        .filter_map(|bytes| T::read_from_bytes(bytes).ok())
 }
 
 /// A pinned link that still has its interface; its program becomes `program`. A dead one is unpinned.
@@ -325,7 +414,9 @@ fn remove_pin(pin: &Path) -> Result<(), Error> {
         let _ = bpf::link_detach(link.as_fd());
     }
     match fs::remove_file(pin) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).doing(|| format!("unpin {}", pin.display())),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).doing(|| format!("unpin {}", pin.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -362,11 +453,16 @@ fn is_bpffs(path: &Path) -> bool {
 }
 
 fn ensure_bpffs(path: &Path) -> Result<(), Error> {
-    let fail = |source: io::Error| Error::Mount { path: path.to_owned(), source };
+    let fail = |source: io::Error| Error::Mount {
+        path: path.to_owned(),
+        source,
+    };
     fs::create_dir_all(path).map_err(fail)?;
     if is_bpffs(path) {
         return Ok(());
     }
-    let flags = rustix::mount::MountFlags::NOSUID | rustix::mount::MountFlags::NODEV | rustix::mount::MountFlags::NOEXEC;
+    let flags = rustix::mount::MountFlags::NOSUID
+        | rustix::mount::MountFlags::NODEV
+        | rustix::mount::MountFlags::NOEXEC;
     rustix::mount::mount("bpf", path, "bpf", flags, Some(c"mode=0700")).map_err(|source| fail(source.into()))
 }

@@ -16,8 +16,9 @@ pub enum Error {
     Bpf { doing: String, source: io::Error },
     #[error("{doing}")]
     Netlink { doing: String, source: io::Error },
-    #[error("no cgroup2 mount for the socket programs")]
-    NoCgroup2,
+    /// A task that should run for ever ended.
+    #[error("ended unexpectedly: {0}")]
+    Ended(String),
 }
 
 pub(crate) trait Doing<T> {
@@ -27,6 +28,9 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for io::Result<T> {
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|source| Error::Bpf { doing: doing(), source })
+        self.map_err(|source| Error::Bpf {
+            doing: doing(),
+            source,
+        })
     }
 }

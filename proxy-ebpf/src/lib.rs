@@ -2,10 +2,17 @@
 //! datapath of its node.
 
 mod apply;
+mod cgroup2;
 mod clsact;
 mod datapath;
 mod error;
+mod health;
 mod load;
+mod pod_link;
+mod run;
+mod settings;
+mod uplinks;
 
 pub use datapath::{Attachment, Datapath, remove};
 pub use error::Error;
+pub use run::{Settings, run};

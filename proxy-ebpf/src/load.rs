@@ -12,7 +12,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/kedge.bpf.o");
 
 /// Maps that user space reads or writes; the others are pinned all the same, so that flows survive the daemon.
 const MAPS: &[&str] = &[
-    "SVC", "LIST", "BACKENDS", "MAGLEV", "EP", "LOCAL", "UPLINK", "CONFIG", "CT", "AFF", "SOCKREV", "FRAG", "STATS",
+    "SVC", "LIST", "BACKENDS", "MAGLEV", "EP", "LOCAL", "UPLINK", "CONFIG", "CT", "AFF", "SOCKREV", "FRAG",
+    "STATS",
 ];
 
 pub const PACKET_PROGRAMS: &[&str] = &["pod_in", "pod_out", "up_in", "up_out"];
@@ -40,14 +41,23 @@ fn load_with(pins: &Path, has_set_retval: u8) -> Result<Ebpf, Error> {
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
     }
-    let mut ebpf = loader.load(OBJECT).map_err(|cause| Error::Load { what: "the object".to_owned(), cause: Box::new(cause) })?;
+    let mut ebpf = loader.load(OBJECT).map_err(|cause| Error::Load {
+        what: "the object".to_owned(),
+        cause: Box::new(cause),
+    })?;
     for name in PACKET_PROGRAMS {
         let program: &mut SchedClassifier = program(&mut ebpf, name)?;
-        program.load().map_err(|cause| Error::Load { what: (*name).to_owned(), cause: Box::new(cause) })?;
+        program.load().map_err(|cause| Error::Load {
+            what: (*name).to_owned(),
+            cause: Box::new(cause),
+        })?;
     }
     for name in SOCKET_PROGRAMS {
         let program: &mut CgroupSockAddr = program(&mut ebpf, name)?;
-        program.load().map_err(|cause| Error::Load { what: (*name).to_owned(), cause: Box::new(cause) })?;
+        program.load().map_err(|cause| Error::Load {
+            what: (*name).to_owned(),
+            cause: Box::new(cause),
+        })?;
     }
     Ok(ebpf)
 }
@@ -56,6 +66,11 @@ fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Error>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
 {
-    let program = ebpf.program_mut(name).expect("the object is ours and has every program we name");
-    program.try_into().map_err(|cause| Error::Load { what: name.to_owned(), cause: Box::new(cause) })
+    let program = ebpf
+        .program_mut(name)
+        .expect("the object is ours and has every program we name");
+    program.try_into().map_err(|cause| Error::Load {
+        what: name.to_owned(),
+        cause: Box::new(cause),
+    })
 }

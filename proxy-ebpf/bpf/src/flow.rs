@@ -14,12 +14,12 @@ use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_redirect_neigh, bpf_redirect_pe
 use aya_ebpf::programs::TcContext;
 use kedge_proxy_maps::*;
 
-use crate::maps::{BACKENDS, CONFIG, CT, count, now_seconds};
+use crate::maps::{BACKENDS, CONFIG, CT, Scratch, count, now_seconds};
 use crate::packet::{self, FIN, Kind, Packet, RST};
 use crate::{DROP, PASS};
 
 /// Tries to find a free source port; at this many the packet is dropped and counted.
-const PORT_TRIES: u32 = 12;
+const PORT_TRIES: u32 = 6;
 
 /// Whether a flow that the packet hit may still carry it. A client that opens anew gets a new choice once the old
 /// connection is over or its backend gone; a datagram also when its backend was removed or the flow has been idle.
@@ -141,25 +141,25 @@ fn other_direction(key: &FlowKey, flow: &Flow) -> Flow {
     }
 }
 
-/// Opens a flow: claims the reply entry, moving the source port if need be, then writes the request entry. `flow.from` is
-/// where the packet came from and `masquerades` says that its source became one of our addresses.
+/// Opens the flow of the packet: claims the reply entry, moving the source port if need be, then writes the request entry.
+/// `masquerades` says that the source became one of our addresses.
 #[inline(never)]
-pub fn open(key: &FlowKey, flow: &mut Flow, masquerades: bool) -> bool {
+pub fn open(scratch: &mut Scratch, masquerades: bool) -> bool {
     let Some(config) = CONFIG.get(0) else { return false };
     let span = u32::from(config.nat_port_max.wrapping_sub(config.nat_port_min)) + 1;
-    let mut pick = u32::from(u16::from_be(key.source_port));
+    let mut pick = u32::from(u16::from_be(scratch.packet.key.source_port));
     let mut moves = masquerades;
     for _ in 0..PORT_TRIES {
-        flow.source_port = if moves {
-            (config.nat_port_min + (pick % span) as u16).to_be()
+        let moved = (config.nat_port_min + (pick % span) as u16).to_be();
+        scratch.flow.source_port = if moves {
+            moved
         } else {
-            key.source_port
+            scratch.packet.key.source_port
         };
-        if claim(key, flow) {
-            return CT.insert(key, &*flow, u64::from(BPF_ANY)).is_ok();
-        }
-        if !moves {
-            count(stat::MOVED_PORTS);
+        if claim(scratch) {
+            return CT
+                .insert(&scratch.packet.key, &scratch.flow, u64::from(BPF_ANY))
+                .is_ok();
         }
         moves = true;
         // SAFETY: the helper takes nothing.
@@ -170,14 +170,24 @@ pub fn open(key: &FlowKey, flow: &mut Flow, masquerades: bool) -> bool {
 }
 
 /// Takes the reply entry if it is free, our own, or left over from a flow that has ended.
-#[inline(always)]
-fn claim(key: &FlowKey, flow: &Flow) -> bool {
-    let partner = flow.partner(key.protocol);
-    let reply = other_direction(key, flow);
-    if CT.insert(partner, reply, u64::from(BPF_NOEXIST)).is_ok() {
+#[inline(never)]
+fn claim(scratch: &mut Scratch) -> bool {
+    let Scratch {
+        packet,
+        flow,
+        reply,
+        partner,
+        ..
+    } = scratch;
+    let key = &packet.key;
+    *partner = flow.partner(key.protocol);
+    *reply = other_direction(key, flow);
+    if CT.insert(&*partner, &*reply, u64::from(BPF_NOEXIST)).is_ok() {
         return true;
     }
-    let Some(other) = CT.get_ptr_mut(partner) else { return false };
+    let Some(other) = CT.get_ptr_mut(&*partner) else {
+        return false;
+    };
     // SAFETY: as in `carry`.
     let other = unsafe { &*other };
     let is_ours = other.destination == key.source
@@ -185,14 +195,15 @@ fn claim(key: &FlowKey, flow: &Flow) -> bool {
         && other.source == key.destination
         && other.source_port == key.destination_port;
     if !is_ours && is_live(other, key.protocol, flow.seen) {
+        count(stat::MOVED_PORTS);
         return false;
     }
-    CT.insert(partner, reply, u64::from(BPF_ANY)).is_ok()
+    CT.insert(&*partner, &*reply, u64::from(BPF_ANY)).is_ok()
 }
 
 #[inline(always)]
-pub fn is_live(flow: &Flow, protocol: u8, now: u32) -> bool {
-    if protocol == TCP {
+pub fn is_live(flow: &Flow, protocol: u32, now: u32) -> bool {
+    if protocol == u32::from(TCP) {
         return !flow.is_closed();
     }
     now.wrapping_sub(flow.seen) < DATAGRAM_IDLE_SECONDS

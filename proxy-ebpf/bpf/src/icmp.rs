@@ -12,7 +12,7 @@ const ERROR: usize = OUTER + 20;
 const INNER: usize = ERROR + 8;
 const INNER_L4: usize = INNER + 20;
 
-#[repr(C, packed)]
+#[repr(C)]
 struct IcmpHeader {
     kind: u8,
     code: u8,
@@ -20,7 +20,7 @@ struct IcmpHeader {
     rest: u32,
 }
 
-#[repr(C, packed)]
+#[repr(C)]
 struct InnerPorts {
     source: u16,
     destination: u16,
@@ -31,7 +31,7 @@ struct InnerPorts {
 fn quoted_flow(ctx: &TcContext) -> Option<Flow> {
     let inner = header::<Ipv4Header>(ctx, INNER)?;
     let ports = header::<InnerPorts>(ctx, INNER_L4)?;
-    // SAFETY: `header` checked the bounds; the structures are packed bytes.
+    // SAFETY: `header` checked the bounds; the structures are plain words.
     let (inner, ports) = unsafe { (&*inner, &*ports) };
     if inner.version_ihl != 0x45 || (inner.protocol != TCP && inner.protocol != UDP) {
         return None;
@@ -41,8 +41,7 @@ fn quoted_flow(ctx: &TcContext) -> Option<Flow> {
         destination: Address::v4(inner.source),
         source_port: ports.destination,
         destination_port: ports.source,
-        protocol: inner.protocol,
-        reserved: [0; 3],
+        protocol: inner.protocol.into(),
     };
     // SAFETY: the value is copied at once.
     unsafe { CT.get(key) }.copied()
@@ -57,12 +56,19 @@ pub fn translate(ctx: &TcContext) -> Option<Flow> {
     let error = header::<IcmpHeader>(ctx, ERROR)?;
     let inner = header::<Ipv4Header>(ctx, INNER)?;
     let ports = header::<InnerPorts>(ctx, INNER_L4)?;
-    // SAFETY: `header` checked the bounds; the structures are packed bytes and do not overlap.
+    // SAFETY: `header` checked the bounds; the structures are plain words and do not overlap.
     let (outer, error, inner, ports) = unsafe { (&mut *outer, &mut *error, &mut *inner, &mut *ports) };
 
     // An error from the backend itself seems to come from the service; one from a router keeps its source.
-    let source = if outer.source == inner.destination { flow.source.words[3] } else { outer.source };
-    let change = sum(sum(!outer.source, source), sum(!outer.destination, flow.destination.words[3]));
+    let source = if outer.source == inner.destination {
+        flow.source.words[3]
+    } else {
+        outer.source
+    };
+    let change = sum(
+        sum(!outer.source, source),
+        sum(!outer.destination, flow.destination.words[3]),
+    );
     outer.checksum = adjust(outer.checksum, change);
     outer.source = source;
     outer.destination = flow.destination.words[3];

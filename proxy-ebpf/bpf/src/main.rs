@@ -12,6 +12,7 @@
 
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod flow;
 mod icmp;

@@ -5,6 +5,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
 use kedge_proxy_maps::*;
 
+use crate::packet::Packet;
+
 #[map]
 pub static SVC: HashMap<ServiceKey, ServiceValue> = HashMap::with_max_entries(SERVICES_MAX, 0);
 #[map]
@@ -32,6 +34,31 @@ pub static SOCKREV: LruHashMap<SocketKey, SocketPeer> = LruHashMap::with_max_ent
 pub static FRAG: LruHashMap<FragmentKey, FragmentPorts> = LruHashMap::with_max_entries(FRAGMENTS_MAX, 0);
 #[map]
 pub static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(stat::COUNT, 0);
+
+/// What a program works on. It lives in a map, not on the stack, for two reasons: the frames of nested functions must fit
+/// in 512 bytes together, and the verifier knows nothing of values that went through a map, so that it walks what follows
+/// once and not once for each way of parsing a packet.
+pub struct Scratch {
+    pub packet: Packet,
+    pub service: ServiceValue,
+    pub flow: Flow,
+    pub reply: Flow,
+    pub partner: FlowKey,
+    /// The interface where the packet arrived.
+    pub ifindex: u32,
+    pub now: u32,
+}
+
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's scratch memory; no program of ours interrupts another on the same CPU.
+#[inline(always)]
+pub fn scratch() -> Option<&'static mut Scratch> {
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: the one element exists, and is this CPU's alone until the program ends.
+    Some(unsafe { &mut *scratch })
+}
 
 #[inline(always)]
 pub fn count(index: u32) {

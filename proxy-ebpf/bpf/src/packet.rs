@@ -3,6 +3,9 @@
 //! Headers are read and written in place. Layer-4 checksums go through the kernel's helper, because only it knows whether
 //! the checksum is finished, partial (left to the device) or complete. IPv4 options and IPv6 extension headers are passed
 //! by untouched; IPv4 fragments after the first find their ports in `FRAG`.
+//!
+//! Header structures have their natural alignment although packets do not: the machines we run on load words from any
+//! address, and the verifier allows it there; byte by byte, parsing would cost several times as much.
 
 use aya_ebpf::bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR};
 use aya_ebpf::programs::TcContext;
@@ -50,7 +53,7 @@ pub enum Other {
     Drop,
 }
 
-#[repr(C, packed)]
+#[repr(C)]
 pub struct Ipv4Header {
     pub version_ihl: u8,
     pub tos: u8,
@@ -64,7 +67,7 @@ pub struct Ipv4Header {
     pub destination: u32,
 }
 
-#[repr(C, packed)]
+#[repr(C)]
 struct Ipv6Header {
     version_class_label: u32,
     length: u16,
@@ -75,7 +78,7 @@ struct Ipv6Header {
 }
 
 /// The first eight bytes of TCP, UDP and ICMP alike.
-#[repr(C, packed)]
+#[repr(C)]
 struct Ports {
     source: u16,
     destination: u16,
@@ -103,7 +106,7 @@ impl Packet {
 
     #[inline(always)]
     pub fn has_service_protocol(&self) -> bool {
-        self.key.protocol == TCP || self.key.protocol == UDP
+        self.kind == Kind::Tcp || self.kind == Kind::Udp
     }
 }
 
@@ -115,48 +118,66 @@ pub const fn l4(is_v4: bool) -> usize {
 /// A header in the packet's linear part. The pointer is good until the next helper that may move the packet.
 #[inline(always)]
 pub fn header<T>(ctx: &TcContext, offset: usize) -> Option<*mut T> {
-    let start = ctx.data();
-    if start + offset + size_of::<T>() > ctx.data_end() {
+    let (start, end) = bounds(ctx);
+    if start + offset + size_of::<T>() > end {
         return None;
     }
     Some((start + offset) as *mut T)
 }
 
+/// `data` and `data_end` of the context, in instructions of fixed form: the verifier refuses a load through a context
+/// pointer that was added to, which is what the compiler makes of a field it reads often.
 #[inline(always)]
-pub fn parse(ctx: &TcContext) -> Result<Packet, Other> {
+fn bounds(ctx: &TcContext) -> (usize, usize) {
+    let (start, end): (usize, usize);
+    // SAFETY: two loads from `struct __sk_buff`, whose layout is the kernel's promise.
+    unsafe {
+        core::arch::asm!(
+            "{start} = *(u32 *)({skb} + 76)",
+            "{end} = *(u32 *)({skb} + 80)",
+            skb = in(reg) ctx.skb.skb,
+            start = out(reg) start,
+            end = out(reg) end,
+        );
+    }
+    (start, end)
+}
+
+/// Reads the headers into `packet`.
+#[inline(always)]
+pub fn parse(ctx: &TcContext, packet: &mut Packet) -> Result<(), Other> {
     let protocol = ctx.skb.protocol() as u16;
     if protocol == 0x0800_u16.to_be() {
         if header::<[u8; ETHERNET + IPV4 + 20]>(ctx, 0).is_none() {
             // Short packets stay short; a longer one gets its headers into the linear part.
             let _ = ctx.pull_data((ETHERNET + IPV4 + 20) as u32);
         }
-        parse_v4(ctx)
+        parse_v4(ctx, packet)
     } else if protocol == 0x86dd_u16.to_be() {
         if header::<[u8; ETHERNET + IPV6 + 20]>(ctx, 0).is_none() {
             let _ = ctx.pull_data((ETHERNET + IPV6 + 20) as u32);
         }
-        parse_v6(ctx)
+        parse_v6(ctx, packet)
     } else {
         Err(Other::Pass)
     }
 }
 
 #[inline(always)]
-fn parse_v4(ctx: &TcContext) -> Result<Packet, Other> {
+fn parse_v4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Other> {
     let ip = header::<Ipv4Header>(ctx, ETHERNET).ok_or(Other::Pass)?;
-    // SAFETY: `header` checked the bounds; the structure is packed bytes.
+    // SAFETY: `header` checked the bounds; the structure is plain words.
     let ip = unsafe { &*ip };
     if ip.version_ihl != 0x45 {
         return Err(Other::Pass);
     }
-    let mut packet = Packet {
+    *packet = Packet {
         key: FlowKey {
             source: Address::v4(ip.source),
             destination: Address::v4(ip.destination),
             source_port: 0,
             destination_port: 0,
-            protocol: ip.protocol,
-            reserved: [0; 3],
+            protocol: ip.protocol.into(),
         },
         kind: Kind::Fragment,
         is_v4: true,
@@ -165,12 +186,10 @@ fn parse_v4(ctx: &TcContext) -> Result<Packet, Other> {
     };
     let fragment = u16::from_be(ip.fragment);
     if fragment & 0x3fff == 0 {
-        read_l4(ctx, &mut packet)?;
-        return Ok(packet);
+        return read_l4(ctx, packet);
     }
     let id = u32::from(ip.id);
-    parse_fragment(ctx, &mut packet, id, fragment & 0x1fff != 0)?;
-    Ok(packet)
+    parse_fragment(ctx, packet, id, fragment & 0x1fff != 0)
 }
 
 #[inline(always)]
@@ -179,7 +198,7 @@ fn parse_fragment(ctx: &TcContext, packet: &mut Packet, id: u32, is_later: bool)
         source: packet.key.source,
         destination: packet.key.destination,
         id,
-        protocol: packet.key.protocol.into(),
+        protocol: packet.key.protocol,
     };
     if is_later {
         // SAFETY: the copy is of plain words; a torn read costs one fragment.
@@ -189,41 +208,43 @@ fn parse_fragment(ctx: &TcContext, packet: &mut Packet, id: u32, is_later: bool)
         return Ok(());
     }
     read_l4(ctx, packet)?;
-    let ports =
-        FragmentPorts { source_port: packet.key.source_port, destination_port: packet.key.destination_port };
+    let ports = FragmentPorts {
+        source_port: packet.key.source_port,
+        destination_port: packet.key.destination_port,
+    };
     let _ = FRAG.insert(key, ports, 0);
     Ok(())
 }
 
 #[inline(always)]
-fn parse_v6(ctx: &TcContext) -> Result<Packet, Other> {
+fn parse_v6(ctx: &TcContext, packet: &mut Packet) -> Result<(), Other> {
     let ip = header::<Ipv6Header>(ctx, ETHERNET).ok_or(Other::Pass)?;
-    // SAFETY: `header` checked the bounds; the structure is packed bytes.
+    // SAFETY: `header` checked the bounds; the structure is plain words.
     let ip = unsafe { &*ip };
-    let mut packet = Packet {
+    *packet = Packet {
         key: FlowKey {
             source: Address { words: ip.source },
-            destination: Address { words: ip.destination },
+            destination: Address {
+                words: ip.destination,
+            },
             source_port: 0,
             destination_port: 0,
-            protocol: ip.next,
-            reserved: [0; 3],
+            protocol: ip.next.into(),
         },
         kind: Kind::Fragment,
         is_v4: false,
         tcp_flags: 0,
         ttl: ip.hops,
     };
-    read_l4(ctx, &mut packet)?;
-    Ok(packet)
+    read_l4(ctx, packet)
 }
 
 #[inline(always)]
 fn read_l4(ctx: &TcContext, packet: &mut Packet) -> Result<(), Other> {
     let ports = header::<Ports>(ctx, packet.l4()).ok_or(Other::Pass)?;
-    // SAFETY: `header` checked the bounds; the structure is packed bytes.
+    // SAFETY: `header` checked the bounds; the structure is plain words.
     let ports = unsafe { &*ports };
-    match packet.key.protocol {
+    match packet.key.protocol as u8 {
         TCP => {
             packet.kind = Kind::Tcp;
             let flags = header::<u8>(ctx, packet.l4() + 13).ok_or(Other::Pass)?;
@@ -303,7 +324,7 @@ pub fn rewrite(ctx: &TcContext, packet: &Packet, flow: &Flow, hop: bool) -> Opti
     );
     if packet.is_v4 {
         let ip = header::<Ipv4Header>(ctx, ETHERNET)?;
-        // SAFETY: `header` checked the bounds; the structure is packed bytes.
+        // SAFETY: `header` checked the bounds; the structure is plain words.
         let ip = unsafe { &mut *ip };
         ip.source = flow.source.words[3];
         ip.destination = flow.destination.words[3];
@@ -315,10 +336,10 @@ pub fn rewrite(ctx: &TcContext, packet: &Packet, flow: &Flow, hop: bool) -> Opti
         ip.checksum = adjust(ip.checksum, change);
     } else {
         let ip = header::<Ipv6Header>(ctx, ETHERNET)?;
-        // SAFETY: `header` checked the bounds; the structure is packed bytes.
+        // SAFETY: `header` checked the bounds; the structure is plain words.
         let ip = unsafe { &mut *ip };
-        ip.source = flow.source.words;
-        ip.destination = flow.destination.words;
+        put(&mut ip.source, &flow.source);
+        put(&mut ip.destination, &flow.destination);
         if hop {
             ip.hops = packet.ttl - 1;
         }
@@ -330,11 +351,18 @@ pub fn rewrite(ctx: &TcContext, packet: &Packet, flow: &Flow, hop: bool) -> Opti
     fix_l4_checksum(ctx, packet, addresses, ports)
 }
 
+/// Word by word: an array assignment becomes a call of a byte loop.
+#[inline(always)]
+fn put(to: &mut [u32; 4], from: &Address) {
+    let [a, b, c, d] = from.words;
+    (to[0], to[1], to[2], to[3]) = (a, b, c, d);
+}
+
 /// Returns the difference for the checksum.
 #[inline(always)]
 fn write_ports(ctx: &TcContext, packet: &Packet, flow: &Flow) -> Option<u32> {
     let ports = header::<Ports>(ctx, packet.l4())?;
-    // SAFETY: `header` checked the bounds; the structure is packed bytes.
+    // SAFETY: `header` checked the bounds; the structure is plain words.
     let ports = unsafe { &mut *ports };
     match packet.kind {
         Kind::EchoRequest => ports.id = flow.source_port,
@@ -345,12 +373,18 @@ fn write_ports(ctx: &TcContext, packet: &Packet, flow: &Flow) -> Option<u32> {
         }
     }
     let source = sum(!u32::from(packet.key.source_port), flow.source_port.into());
-    Some(sum(source, sum(!u32::from(packet.key.destination_port), flow.destination_port.into())))
+    Some(sum(
+        source,
+        sum(
+            !u32::from(packet.key.destination_port),
+            flow.destination_port.into(),
+        ),
+    ))
 }
 
 #[inline(always)]
 fn fix_l4_checksum(ctx: &TcContext, packet: &Packet, addresses: u32, ports: u32) -> Option<()> {
-    let (offset, flags, has_pseudo_header) = match packet.key.protocol {
+    let (offset, flags, has_pseudo_header) = match packet.key.protocol as u8 {
         TCP => (packet.l4() + 16, 0, true),
         UDP => (packet.l4() + 6, u64::from(BPF_F_MARK_MANGLED_0), true),
         _ => (packet.l4() + 2, 0, !packet.is_v4),
@@ -358,7 +392,8 @@ fn fix_l4_checksum(ctx: &TcContext, packet: &Packet, addresses: u32, ports: u32)
     // A size of 0 in the flags means: `to` is a finished difference. The pseudo header's part is a call of its own,
     // because a partial checksum holds only that part.
     if has_pseudo_header {
-        ctx.l4_csum_replace(offset, 0, addresses.into(), flags | u64::from(BPF_F_PSEUDO_HDR)).ok()?;
+        ctx.l4_csum_replace(offset, 0, addresses.into(), flags | u64::from(BPF_F_PSEUDO_HDR))
+            .ok()?;
     }
     if ports != 0 && ports != u32::MAX {
         ctx.l4_csum_replace(offset, 0, ports.into(), flags).ok()?;
@@ -371,13 +406,13 @@ fn fix_l4_checksum(ctx: &TcContext, packet: &Packet, addresses: u32, ports: u32)
 pub fn hop(ctx: &TcContext, packet: &Packet) -> Option<()> {
     if packet.is_v4 {
         let ip = header::<Ipv4Header>(ctx, ETHERNET)?;
-        // SAFETY: `header` checked the bounds; the structure is packed bytes.
+        // SAFETY: `header` checked the bounds; the structure is plain words.
         let ip = unsafe { &mut *ip };
         ip.ttl = packet.ttl - 1;
         ip.checksum = adjust(ip.checksum, ONE_HOP);
     } else {
         let ip = header::<Ipv6Header>(ctx, ETHERNET)?;
-        // SAFETY: `header` checked the bounds; the structure is packed bytes.
+        // SAFETY: `header` checked the bounds; the structure is plain words.
         unsafe { (*ip).hops = packet.ttl - 1 };
     }
     Some(())

@@ -4,35 +4,37 @@ use aya_ebpf::programs::TcContext;
 use kedge_proxy_maps::*;
 
 use crate::flow::{carry, collides, is_usable, open, redirect, send};
-use crate::maps::{CONFIG, CT, EP, count, is_local, now_seconds};
-use crate::packet::{self, Kind, Other, Packet, parse};
+use crate::maps::{CONFIG, CT, EP, Scratch, count, is_local, now_seconds, scratch};
+use crate::packet::{self, Kind, Other, parse};
 use crate::refuse::refuse;
 use crate::route::{masquerade, target};
-use crate::service::{Choice, find, hash, pick};
+use crate::service::{Chosen, choose, find};
 use crate::{DROP, PASS, icmp};
 
 /// `pod_in`: one lookup carries a known flow; everything else is judged once.
 #[inline(always)]
 pub fn ingress(ctx: &TcContext) -> i32 {
-    let packet = match parse(ctx) {
-        Ok(packet) => packet,
+    let Some(scratch) = scratch() else { return DROP };
+    match parse(ctx, &mut scratch.packet) {
+        Ok(()) => {}
         Err(Other::Pass) => return PASS,
         Err(Other::Drop) => return DROP,
-    };
-    // SAFETY: the context is the program's own.
-    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
-    if packet.kind == Kind::Error {
-        return error(ctx, &packet, ifindex);
     }
-    let now = now_seconds();
-    if let Some(flow) = CT.get_ptr_mut(packet.key) {
+    // SAFETY: the context is the program's own.
+    scratch.ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    scratch.now = now_seconds();
+    let packet = &scratch.packet;
+    if packet.kind == Kind::Error {
+        return error(ctx, scratch);
+    }
+    if let Some(flow) = CT.get_ptr_mut(&packet.key) {
         // SAFETY: see `carry`. A flow from another interface is a forged source, or a pod that inherited the address:
-        // the check below decides.
-        if unsafe { (*flow).from == ifindex && is_usable(&packet, &*flow, now) } {
-            return carry(ctx, &packet, flow, now, true);
+        // `judge` decides.
+        if unsafe { (*flow).from == scratch.ifindex && is_usable(packet, &*flow, scratch.now) } {
+            return carry(ctx, packet, flow, scratch.now, true);
         }
     }
-    judge(ctx, &packet, ifindex, now)
+    judge(ctx, scratch)
 }
 
 /// The address must be the pod's own: policy, affinity and the flow table rest on it.
@@ -44,49 +46,61 @@ fn is_genuine(source: &Address, ifindex: u32) -> bool {
 
 /// A packet without a flow.
 #[inline(never)]
-fn judge(ctx: &TcContext, packet: &Packet, ifindex: u32, now: u32) -> i32 {
+fn judge(ctx: &TcContext, scratch: &mut Scratch) -> i32 {
+    let packet = &scratch.packet;
     let key = &packet.key;
-    if !is_genuine(&key.source, ifindex) {
+    if !is_genuine(&key.source, scratch.ifindex) {
         count(stat::DROPPED_SOURCE);
         return DROP;
     }
     // SAFETY: one word is read.
-    if let Some(endpoint) = unsafe { EP.get(key.destination) } {
-        return to_pod(ctx, packet, ifindex, endpoint.ifindex, now);
+    if let Some(endpoint) = unsafe { EP.get(&key.destination) } {
+        return to_pod(ctx, scratch, endpoint.ifindex);
     }
     if packet.has_service_protocol() {
         let opens = packet.may_open();
-        if let Some(service) =
-            find(&key.destination, key.destination_port, key.protocol, scope::INTERNAL, opens)
-        {
-            return to_service(ctx, packet, &service, ifindex, now);
+        let found = find(
+            &key.destination,
+            key.destination_port,
+            key.protocol,
+            scope::INTERNAL,
+            opens,
+        );
+        if let Some(service) = found {
+            scratch.service = service;
+            return to_service(ctx, scratch);
         }
     }
     if is_local(&key.destination) || packet::is_multicast(&key.destination) {
         return PASS;
     }
     let Some(config) = CONFIG.get(0) else { return DROP };
-    if packet.has_service_protocol() && key.destination.is_in(&config.service_prefix, &config.service_mask) {
+    if packet.has_service_protocol()
+        && key
+            .destination
+            .is_in(&config.service_prefix, &config.service_mask)
+    {
         return refuse(ctx, packet);
     }
-    if key.destination.is_in(&config.cluster_prefix, &config.cluster_mask) {
+    if key
+        .destination
+        .is_in(&config.cluster_prefix, &config.cluster_mask)
+    {
         return PASS;
     }
-    to_world(ctx, packet, ifindex, now)
+    to_world(ctx, scratch)
 }
 
 /// Straight to a pod of this node: no flow is kept, unless its answers would be taken for a service's.
 #[inline(always)]
-fn to_pod(ctx: &TcContext, packet: &Packet, from: u32, to: u32, now: u32) -> i32 {
-    if packet.may_open() && collides(&packet.key) {
-        let mut flow = new_flow(&packet.key, from, now);
-        flow.deliver = deliver::POD;
-        flow.ifindex = to;
-        if !open(&packet.key, &mut flow, false) {
-            return DROP;
-        }
-        return send(ctx, packet, &flow, true);
+fn to_pod(ctx: &TcContext, scratch: &mut Scratch, to: u32) -> i32 {
+    if scratch.packet.may_open() && collides(&scratch.packet.key) {
+        begin(scratch, 0);
+        scratch.flow.deliver = deliver::POD;
+        scratch.flow.ifindex = to;
+        return open_and_send(ctx, scratch, false);
     }
+    let packet = &scratch.packet;
     if packet.ttl <= 1 {
         return PASS;
     }
@@ -97,65 +111,72 @@ fn to_pod(ctx: &TcContext, packet: &Packet, from: u32, to: u32, now: u32) -> i32
 }
 
 #[inline(never)]
-fn to_service(ctx: &TcContext, packet: &Packet, service: &ServiceValue, from: u32, now: u32) -> i32 {
-    let key = &packet.key;
-    let (id, backend) = match pick(service, &key.source, hash(key), now) {
-        Choice::Backend { id, backend } => (id, backend),
-        Choice::Refuse | Choice::NoService => return refuse(ctx, packet),
-        Choice::Drop => {
-            count(stat::DROPPED_EMPTY);
-            return DROP;
-        }
+fn to_service(ctx: &TcContext, scratch: &mut Scratch) -> i32 {
+    begin(scratch, 0);
+    match choose(scratch) {
+        Chosen::Backend => {}
+        Chosen::Refuse => return refuse(ctx, &scratch.packet),
+        Chosen::Drop => return DROP,
+    }
+    let Some(masquerades) = target(ctx, scratch) else {
+        return PASS;
     };
-    count(stat::SERVICE_FLOWS);
-    let mut flow = new_flow(key, from, now);
-    flow.destination = backend.address;
-    flow.destination_port = backend.port;
-    flow.backend = id;
-    flow.generation = backend.generation;
-    let Some(masquerades) = target(ctx, packet, &mut flow) else { return PASS };
-    if flow.ifindex == from && flow.deliver == deliver::POD {
+    if scratch.flow.ifindex == scratch.ifindex && scratch.flow.deliver == deliver::POD {
         // A pod that reaches itself would answer over its own loopback: it must see somebody else.
         let Some(config) = CONFIG.get(0) else { return DROP };
-        flow.source = if packet.is_v4 { config.gateway4 } else { config.gateway6 };
+        scratch.flow.source = if scratch.packet.is_v4 {
+            config.gateway4
+        } else {
+            config.gateway6
+        };
     }
-    if !open(key, &mut flow, masquerades) {
-        return DROP;
-    }
-    send(ctx, packet, &flow, true)
+    open_and_send(ctx, scratch, masquerades)
 }
 
-#[inline(never)]
-fn to_world(ctx: &TcContext, packet: &Packet, from: u32, now: u32) -> i32 {
-    let mut flow = new_flow(&packet.key, from, now);
-    if !masquerade(ctx, packet, &mut flow) {
+#[inline(always)]
+fn to_world(ctx: &TcContext, scratch: &mut Scratch) -> i32 {
+    begin(scratch, 0);
+    if !masquerade(ctx, scratch) {
         return PASS;
     }
-    if !open(&packet.key, &mut flow, true) {
-        return DROP;
-    }
     count(stat::MASQUERADED_FLOWS);
-    send(ctx, packet, &flow, true)
+    open_and_send(ctx, scratch, true)
 }
 
-/// A flow that changes nothing yet.
+/// A flow for the packet that changes nothing yet.
 #[inline(always)]
-pub fn new_flow(key: &FlowKey, from: u32, now: u32) -> Flow {
-    Flow {
+pub fn begin(scratch: &mut Scratch, from_uplink: u8) {
+    let key = &scratch.packet.key;
+    scratch.flow = Flow {
         source: key.source,
         destination: key.destination,
         source_port: key.source_port,
         destination_port: key.destination_port,
-        from,
-        seen: now,
-        ..Flow::default()
+        deliver: deliver::STACK,
+        reply: 0,
+        from_uplink,
+        reserved: 0,
+        state: 0,
+        ifindex: 0,
+        from: scratch.ifindex,
+        backend: 0,
+        generation: 0,
+        seen: scratch.now,
+    };
+}
+
+#[inline(never)]
+pub fn open_and_send(ctx: &TcContext, scratch: &mut Scratch, masquerades: bool) -> i32 {
+    if !open(scratch, masquerades) {
+        return DROP;
     }
+    send(ctx, &scratch.packet, &scratch.flow, true)
 }
 
 /// An ICMP error from a pod: about a flow's packet, or about a direct one.
 #[inline(never)]
-fn error(ctx: &TcContext, packet: &Packet, ifindex: u32) -> i32 {
-    if !is_genuine(&packet.key.source, ifindex) {
+fn error(ctx: &TcContext, scratch: &Scratch) -> i32 {
+    if !is_genuine(&scratch.packet.key.source, scratch.ifindex) {
         count(stat::DROPPED_SOURCE);
         return DROP;
     }
@@ -168,18 +189,19 @@ fn error(ctx: &TcContext, packet: &Packet, ifindex: u32) -> i32 {
 /// `pod_out` and `up_out`: what the stack sends is on its way already; a flow's replies get their names back.
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> i32 {
-    let packet = match parse(ctx) {
-        Ok(packet) => packet,
-        Err(_) => return PASS,
-    };
+    let Some(scratch) = scratch() else { return PASS };
+    if parse(ctx, &mut scratch.packet).is_err() {
+        return PASS;
+    }
+    let packet = &scratch.packet;
     if packet.kind == Kind::Error {
         icmp::translate(ctx);
         return PASS;
     }
-    match CT.get_ptr_mut(packet.key) {
+    match CT.get_ptr_mut(&packet.key) {
         // SAFETY: see `carry`.
         Some(flow) if unsafe { (*flow).reply != 0 && (*flow).from == 0 } => {
-            carry(ctx, &packet, flow, now_seconds(), false)
+            carry(ctx, packet, flow, now_seconds(), false)
         }
         _ => PASS,
     }

@@ -14,7 +14,7 @@ const ETHERNET: usize = 14;
 /// What an ICMP error quotes of an IPv4 packet: its header and eight bytes.
 const QUOTE: usize = 28;
 
-#[repr(C, packed)]
+#[repr(C)]
 struct TcpHeader {
     source: u16,
     destination: u16,
@@ -71,8 +71,18 @@ fn checksum<T>(value: &T, seed: u32) -> u16 {
 /// The sum of the pseudo header, the same for both directions.
 #[inline(always)]
 fn pseudo_header(packet: &Packet, length: u16) -> u32 {
-    let mut words =
-        [0u32, 0, 0, 0, 0, 0, 0, 0, u32::from(length.to_be()), u32::from(u16::from(packet.key.protocol).to_be())];
+    let mut words = [
+        0u32,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        u32::from(length.to_be()),
+        u32::from((packet.key.protocol as u16).to_be()),
+    ];
     if packet.is_v4 {
         words[0] = packet.key.source.words[3];
         words[1] = packet.key.destination.words[3];
@@ -109,7 +119,11 @@ fn reset(ctx: &TcContext, packet: &Packet, is_v4: bool) -> Option<()> {
         return store(ctx, ETHERNET, &ipv4_header(packet, TCP, size_of::<TcpHeader>()));
     }
     store(ctx, ETHERNET + 4, &(size_of::<TcpHeader>() as u16).to_be())?;
-    store(ctx, ETHERNET + 8, &[packet.key.destination.words, packet.key.source.words])
+    store(
+        ctx,
+        ETHERNET + 8,
+        &[packet.key.destination.words, packet.key.source.words],
+    )
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::bpf_fib_lookup;
 use aya_ebpf::programs::TcContext;
 use kedge_proxy_maps::*;
 
-use crate::maps::{CONFIG, EP, UPLINK, is_local};
+use crate::maps::{CONFIG, EP, Scratch, UPLINK, is_local};
 use crate::packet::Packet;
 
 const AF_INET: u8 = 2;
@@ -14,30 +14,42 @@ const AF_INET6: u8 = 10;
 
 /// Sets how the flow's destination is reached and says whether the source was masqueraded; `None` if there is no way.
 #[inline(always)]
-pub fn target(ctx: &TcContext, packet: &Packet, flow: &mut Flow) -> Option<bool> {
+pub fn target(ctx: &TcContext, scratch: &mut Scratch) -> Option<bool> {
+    let flow = &mut scratch.flow;
     // SAFETY: one word is read.
-    if let Some(endpoint) = unsafe { EP.get(flow.destination) } {
+    if let Some(endpoint) = unsafe { EP.get(&flow.destination) } {
         flow.deliver = deliver::POD;
         flow.ifindex = endpoint.ifindex;
         return Some(false);
     }
     let config = CONFIG.get(0)?;
-    let in_cluster = flow.destination.is_in(&config.cluster_prefix, &config.cluster_mask);
+    let in_cluster = flow
+        .destination
+        .is_in(&config.cluster_prefix, &config.cluster_mask);
     if is_local(&flow.destination) || in_cluster {
         flow.deliver = deliver::STACK;
         return Some(false);
     }
-    masquerade(ctx, packet, flow).then_some(true)
+    masquerade(ctx, scratch).then_some(true)
 }
 
 /// Sends the flow out of the uplink that the routing table names, from that uplink's address. False: no such way, and the
 /// stack may say so.
-#[inline(always)]
-pub fn masquerade(ctx: &TcContext, packet: &Packet, flow: &mut Flow) -> bool {
-    let Some(ifindex) = egress_ifindex(ctx, packet, flow) else { return false };
+#[inline(never)]
+pub fn masquerade(ctx: &TcContext, scratch: &mut Scratch) -> bool {
+    let Scratch { packet, flow, .. } = scratch;
+    let Some(ifindex) = egress_ifindex(ctx, packet, flow) else {
+        return false;
+    };
     // SAFETY: the value is copied at once.
-    let Some(uplink) = (unsafe { UPLINK.get(ifindex) }) else { return false };
-    let address = if packet.is_v4 { uplink.address4 } else { uplink.address6 };
+    let Some(uplink) = (unsafe { UPLINK.get(ifindex) }) else {
+        return false;
+    };
+    let address = if packet.is_v4 {
+        uplink.address4
+    } else {
+        uplink.address6
+    };
     if address.is_unspecified() {
         return false;
     }
@@ -52,7 +64,7 @@ fn egress_ifindex(ctx: &TcContext, packet: &Packet, flow: &Flow) -> Option<u32> 
     // SAFETY: the structure is plain words, for which zero is a value.
     let mut fib: FibLookup = unsafe { core::mem::zeroed() };
     fib.family = if packet.is_v4 { AF_INET } else { AF_INET6 };
-    fib.l4_protocol = packet.key.protocol;
+    fib.l4_protocol = packet.key.protocol as u8;
     // SAFETY: the context is the program's own.
     fib.ifindex = unsafe { (*ctx.skb.skb).ifindex };
     if packet.is_v4 {

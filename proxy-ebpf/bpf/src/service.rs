@@ -3,12 +3,10 @@
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use kedge_proxy_maps::*;
 
-use crate::maps::{AFF, BACKENDS, CONFIG, LIST, MAGLEV, SVC, is_local};
+use crate::maps::{AFF, BACKENDS, CONFIG, LIST, MAGLEV, SVC, Scratch, count, is_local};
 
 /// A chosen backend, or why there is none.
 pub enum Choice {
-    /// No service has this address and port.
-    NoService,
     Refuse,
     Drop,
     Backend { id: u32, backend: Backend },
@@ -17,8 +15,13 @@ pub enum Choice {
 /// Finds the service of a destination. A NodePort is found through `LOCAL`, so it answers on every address of the node;
 /// `opens` keeps an established connection of the host that happens to sit on such a port from being taken for one.
 #[inline(always)]
-pub fn find(address: &Address, port: u16, protocol: u8, scope: u8, opens: bool) -> Option<ServiceValue> {
-    let mut key = ServiceKey { address: *address, port, protocol, scope };
+pub fn find(address: &Address, port: u16, protocol: u32, scope: u8, opens: bool) -> Option<ServiceValue> {
+    let mut key = ServiceKey {
+        address: *address,
+        port,
+        protocol: protocol as u8,
+        scope,
+    };
     // SAFETY: the value is copied at once; see `pick` for a torn read.
     if let Some(value) = unsafe { SVC.get(key) } {
         return Some(*value);
@@ -38,9 +41,16 @@ pub fn find(address: &Address, port: u16, protocol: u8, scope: u8, opens: bool) 
 #[inline(always)]
 pub fn pick(service: &ServiceValue, client: &Address, hash: u32, now: u32) -> Choice {
     if service.count == 0 {
-        return if service.flags & service_flag::DROP_IF_EMPTY != 0 { Choice::Drop } else { Choice::Refuse };
+        return if service.flags & service_flag::DROP_IF_EMPTY != 0 {
+            Choice::Drop
+        } else {
+            Choice::Refuse
+        };
     }
-    let affinity = AffinityKey { client: *client, service: service.service };
+    let affinity = AffinityKey {
+        client: *client,
+        service: service.service,
+    };
     if service.affinity_seconds != 0 {
         if let Some((id, backend)) = remembered(&affinity, service.affinity_seconds, now) {
             return Choice::Backend { id, backend };
@@ -51,7 +61,11 @@ pub fn pick(service: &ServiceValue, client: &Address, hash: u32, now: u32) -> Ch
         return Choice::Refuse;
     };
     if service.affinity_seconds != 0 {
-        let chosen = Affinity { backend: id, generation: backend.generation, seen: now };
+        let chosen = Affinity {
+            backend: id,
+            generation: backend.generation,
+            seen: now,
+        };
         let _ = AFF.insert(affinity, chosen, 0);
     }
     Choice::Backend { id, backend }
@@ -90,6 +104,35 @@ fn live(id: u32) -> Option<Backend> {
     if backend.live == 0 { None } else { Some(*backend) }
 }
 
+/// What became of a packet for a service.
+pub enum Chosen {
+    /// The flow leads to a backend.
+    Backend,
+    Refuse,
+    Drop,
+}
+
+/// Points the flow at a backend of the service in scratch.
+#[inline(never)]
+pub fn choose(scratch: &mut Scratch) -> Chosen {
+    let key = &scratch.packet.key;
+    match pick(&scratch.service, &key.source, hash(key), scratch.now) {
+        Choice::Backend { id, backend } => {
+            count(stat::SERVICE_FLOWS);
+            scratch.flow.destination = backend.address;
+            scratch.flow.destination_port = backend.port;
+            scratch.flow.backend = id;
+            scratch.flow.generation = backend.generation;
+            Chosen::Backend
+        }
+        Choice::Refuse => Chosen::Refuse,
+        Choice::Drop => {
+            count(stat::DROPPED_EMPTY);
+            Chosen::Drop
+        }
+    }
+}
+
 /// Maps a 32-bit number evenly onto `0..limit` without a division.
 #[inline(always)]
 fn scale(number: u32, limit: u32) -> u32 {
@@ -106,8 +149,13 @@ pub fn random() -> u32 {
 #[inline(always)]
 pub fn hash(key: &FlowKey) -> u32 {
     let ports = u32::from(key.source_port) << 16 | u32::from(key.destination_port);
-    let mut state = ports ^ u32::from(key.protocol);
-    for word in [key.source.words[0], key.source.words[1], key.source.words[3], key.destination.words[3]] {
+    let mut state = ports ^ key.protocol;
+    for word in [
+        key.source.words[0],
+        key.source.words[1],
+        key.source.words[3],
+        key.destination.words[3],
+    ] {
         state = (state ^ word).wrapping_mul(0x9e37_79b1);
         state ^= state >> 15;
     }

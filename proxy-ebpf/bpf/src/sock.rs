@@ -22,7 +22,7 @@ static HAS_SET_RETVAL: u8 = 1;
 struct Name {
     address: Address,
     port: u16,
-    protocol: u8,
+    protocol: u32,
 }
 
 #[inline(always)]
@@ -31,11 +31,17 @@ fn read(ctx: &SockAddrContext, is_v6: bool) -> Name {
     let sock_addr = unsafe { &*ctx.sock_addr };
     let address = if is_v6 {
         let words = sock_addr.user_ip6;
-        Address { words: [words[0], words[1], words[2], words[3]] }
+        Address {
+            words: [words[0], words[1], words[2], words[3]],
+        }
     } else {
         Address::v4(sock_addr.user_ip4)
     };
-    Name { address, port: sock_addr.user_port as u16, protocol: sock_addr.protocol as u8 }
+    Name {
+        address,
+        port: sock_addr.user_port as u16,
+        protocol: sock_addr.protocol,
+    }
 }
 
 /// A family mismatch (an IPv6 socket sent to an IPv4 backend of another form) cannot arise: services keep to their family.
@@ -62,10 +68,16 @@ fn is_ours(ctx: &SockAddrContext) -> bool {
 }
 
 #[inline(always)]
-fn socket_key(ctx: &SockAddrContext, address: &Address, port: u16, protocol: u8) -> SocketKey {
+fn socket_key(ctx: &SockAddrContext, address: &Address, port: u16, protocol: u32) -> SocketKey {
     // SAFETY: the context is the program's own.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    SocketKey { cookie, address: *address, port, protocol, reserved: [0; 5] }
+    SocketKey {
+        cookie,
+        address: *address,
+        port,
+        reserved: 0,
+        protocol,
+    }
 }
 
 /// connect and sendmsg: from the service's address to a backend's.
@@ -79,14 +91,17 @@ pub fn translate(ctx: &SockAddrContext, is_v6: bool) -> i32 {
         return ALLOW;
     };
     match pick(&service, &Address::UNSPECIFIED, random(), now_seconds()) {
-        Choice::NoService => ALLOW,
         Choice::Refuse | Choice::Drop => {
             count(stat::REFUSED);
             deny()
         }
         Choice::Backend { backend, .. } => {
             let key = socket_key(ctx, &backend.address, backend.port, name.protocol);
-            let peer = SocketPeer { address: name.address, port: name.port, reserved: 0 };
+            let peer = SocketPeer {
+                address: name.address,
+                port: name.port,
+                reserved: 0,
+            };
             let _ = SOCKREV.insert(key, peer, 0);
             write(ctx, is_v6, &backend.address, backend.port);
             ALLOW

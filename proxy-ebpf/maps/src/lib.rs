@@ -83,8 +83,8 @@ map_struct! {
         destination: Address,
         source_port: u16,
         destination_port: u16,
-        protocol: u8,
-        reserved: [u8; 3],
+        /// A whole word, so that building a key needs no padding.
+        protocol: u32,
     }
 }
 
@@ -134,7 +134,7 @@ map_struct! {
 
 map_struct! {
     /// `SOCKREV` key: a host socket and the backend address it was sent to.
-    SocketKey, 32, { cookie: u64, address: Address, port: u16, protocol: u8, reserved: [u8; 5], }
+    SocketKey, 32, { cookie: u64, address: Address, port: u16, reserved: u16, protocol: u32, }
 }
 
 map_struct! {
@@ -258,7 +258,9 @@ impl Address {
     /// From the four bytes of an IPv4 address as one word in network order.
     #[inline(always)]
     pub const fn v4(word: u32) -> Address {
-        Address { words: [0, 0, MAPPED, word] }
+        Address {
+            words: [0, 0, MAPPED, word],
+        }
     }
 
     pub const fn from_v4_octets(octets: [u8; 4]) -> Address {
@@ -305,7 +307,11 @@ impl Address {
     /// The mask of a prefix; `prefix` counts within the address's own family.
     pub fn mask(is_v4: bool, prefix: u8) -> Address {
         let bits = u32::from(prefix.min(128)) + if is_v4 { 96 } else { 0 };
-        let mask = if bits == 0 { 0 } else { u128::MAX << (128 - bits.min(128)) };
+        let mask = if bits == 0 {
+            0
+        } else {
+            u128::MAX << (128 - bits.min(128))
+        };
         Address::from_octets(mask.to_be_bytes())
     }
 
@@ -331,7 +337,6 @@ impl FlowKey {
             source_port: self.destination_port,
             destination_port: self.source_port,
             protocol: self.protocol,
-            reserved: [0; 3],
         }
     }
 }
@@ -339,14 +344,13 @@ impl FlowKey {
 impl Flow {
     /// The key of the other direction's entry: the inverse of the translated tuple.
     #[inline(always)]
-    pub const fn partner(&self, protocol: u8) -> FlowKey {
+    pub const fn partner(&self, protocol: u32) -> FlowKey {
         FlowKey {
             source: self.destination,
             destination: self.source,
             source_port: self.destination_port,
             destination_port: self.source_port,
             protocol,
-            reserved: [0; 3],
         }
     }
 
@@ -356,7 +360,14 @@ impl Flow {
         if self.from == 0 {
             return (deliver::STACK, 0);
         }
-        (if self.from_uplink != 0 { deliver::UPLINK } else { deliver::POD }, self.from)
+        (
+            if self.from_uplink != 0 {
+                deliver::UPLINK
+            } else {
+                deliver::POD
+            },
+            self.from,
+        )
     }
 
     #[inline(always)]
@@ -394,7 +405,11 @@ mod tests {
             let prefix: core::net::IpAddr = prefix.parse().unwrap();
             let mask = Address::mask(prefix.is_ipv4(), bits);
             let address = Address::from_ip(address.parse().unwrap());
-            assert_eq!(address.is_in(&Address::from_ip(prefix), &mask), inside, "{prefix}/{bits}");
+            assert_eq!(
+                address.is_in(&Address::from_ip(prefix), &mask),
+                inside,
+                "{prefix}/{bits}"
+            );
         }
         assert!(!Address::v4(1).is_in(&Address::UNSPECIFIED, &Address::UNSPECIFIED));
     }
@@ -406,8 +421,7 @@ mod tests {
             destination: Address::from_v4_octets([10, 0, 0, 2]),
             source_port: 1,
             destination_port: 2,
-            protocol: TCP,
-            reserved: [0; 3],
+            protocol: TCP.into(),
         };
         let flow = Flow {
             source: key.source,
@@ -416,7 +430,7 @@ mod tests {
             destination_port: key.destination_port,
             ..Flow::default()
         };
-        assert_eq!(flow.partner(TCP), key.inverse());
+        assert_eq!(flow.partner(TCP.into()), key.inverse());
         assert_eq!(key.inverse().inverse(), key);
     }
 }
