@@ -172,29 +172,27 @@ impl Loop {
         let Some(Started { pod, node }) = self.started.remove(&id) else {
             return;
         };
-        let failure = match (ended, &node) {
-            (Ok((_, Done::Told)), _) | (Err(_), None) => return,
-            (Ok((_, Done::Bound)), _) => None,
-            (Ok((_, Done::NotBound(error))), _) => Some(error.to_string()),
-            (Err(error), Some(_)) => Some(error.to_string()),
-        };
-        let node = node.unwrap_or_default();
-        let Some(failure) = failure else {
-            self.scheduler.bound(&PodUid::of(&pod));
-            let message = format!("Successfully assigned {} to {node}", pod.full_name());
-            tracing::info!(pod = pod.full_name(), node, "bound");
-            self.tell(&pod, "Normal", "Scheduled", &message);
-            return;
+        let Some(node) = node else { return };
+        let (failure, is_certain) = match ended {
+            Ok((_, Done::Bound | Done::Told)) => return self.bound(&pod, &node),
+            Ok((_, Done::NotBound(error))) => (error.to_string(), !error.is_retryable()),
+            Err(error) => (error.to_string(), false),
         };
         tracing::warn!(pod = pod.full_name(), node, failure, "not bound, will try again");
-        self.tell(
-            &pod,
-            "Warning",
-            "FailedScheduling",
-            &format!("running Bind plugin \"DefaultBinder\": {failure}"),
-        );
+        let message = format!("running Bind plugin \"DefaultBinder\": {failure}");
+        self.tell(&pod, "Warning", "FailedScheduling", &message);
         let now = self.now();
-        self.scheduler.bind_failed(&pod, now);
+        match is_certain {
+            true => self.scheduler.bind_refused(&pod, now),
+            false => self.scheduler.bind_unsure(&PodUid::of(&pod), now),
+        }
+    }
+
+    fn bound(&mut self, pod: &Pod, node: &str) {
+        self.scheduler.bound(&PodUid::of(pod));
+        tracing::info!(pod = pod.full_name(), node, "bound");
+        let message = format!("Successfully assigned {} to {node}", pod.full_name());
+        self.tell(pod, "Normal", "Scheduled", &message);
     }
 
     fn tell(&self, pod: &Pod, kind: &'static str, reason: &str, message: &str) {

@@ -1,7 +1,7 @@
 //! The scheduler as a machine: changes of pods and nodes in, things to do out. The shell performs them and reports back.
 //!
 //! ```text
-//!   pod_changed, node_changed ──► snapshot, queue ──next_action──► Bind ── bound / bind_failed ──┐
+//!   pod_changed, node_changed ──► snapshot, queue ──next_action──► Bind ── bound, refused, unsure ┐
 //!                                        ▲                     └─► Refuse (condition and event)  │
 //!                                        └───────────────────────────────────────────────────────┘
 //! ```
@@ -24,7 +24,7 @@ pub const SCHEDULER_NAME: &str = "default-scheduler";
 /// Something the shell is to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Answered by [`Scheduler::bound`] or [`Scheduler::bind_failed`].
+    /// Answered by [`Scheduler::bound`], [`Scheduler::bind_refused`] or [`Scheduler::bind_unsure`].
     Bind { pod: Arc<Pod>, node: String },
     /// Tell that the pod fits nowhere. Needs no answer.
     Refuse { pod: Arc<Pod>, message: String },
@@ -93,9 +93,13 @@ impl Scheduler {
         self.queue.event(event, now);
     }
 
-    /// Decides on the next pod, if one waits.
+    /// Decides on the next pod, if one waits. One that has a place already, whose binding may or may not have arrived, is bound
+    /// to the same node again: anywhere else it could take two places.
     pub fn next_action(&mut self, now: Time) -> Option<Action> {
         let pod = self.queue.pop(now)?;
+        if let Some(node) = self.assumed_place(&PodUid::of(&pod)) {
+            return Some(Action::Bind { pod, node });
+        }
         self.seed = self.seed.wrapping_add(1);
         Some(match decide(&self.snapshot, &pod, self.seed).outcome {
             Outcome::Node(node) => {
@@ -117,14 +121,20 @@ impl Scheduler {
         self.queue.remove(uid);
     }
 
-    /// It did not, or we do not know. If it did after all, the watch will say so.
-    pub fn bind_failed(&mut self, pod: &Arc<Pod>, now: Time) {
+    /// The API server refused the binding for certain: its place is free, unless an earlier request for it may have arrived.
+    pub fn bind_refused(&mut self, pod: &Arc<Pod>, now: Time) {
         let uid = PodUid::of(pod);
-        if self.snapshot.is_assumed(&uid) {
-            self.snapshot.forget(&uid);
+        if self.snapshot.forget(&uid) {
             self.queue.event(ClusterEvent::PodLeft(pod), now);
         }
         self.queue.failed(&uid, now);
+    }
+
+    /// No answer, or somebody was faster: the pod may be on a node or gone. It keeps its place until the watch tells, and the
+    /// binding is tried again until then.
+    pub fn bind_unsure(&mut self, uid: &PodUid, now: Time) {
+        self.snapshot.doubt(uid);
+        self.queue.failed(uid, now);
     }
 
     /// When [`Scheduler::next_action`] may next have something to do.
@@ -138,6 +148,16 @@ impl Scheduler {
 
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The node on which a pod is assumed, if that node is still there; else the place is given up.
+    fn assumed_place(&mut self, uid: &PodUid) -> Option<String> {
+        let node = self.snapshot.assumed_node(uid)?.to_owned();
+        if self.snapshot.row(&node).is_some() {
+            return Some(node);
+        }
+        self.snapshot.remove_pod(uid);
+        None
     }
 
     /// Deleted, or over: its place is free.
@@ -240,10 +260,28 @@ mod tests {
         world.pod("x cpu=1");
         assert_eq!(world.actions(), "x>a");
         let pod = Arc::clone(&world.pods["x"]);
-        world.scheduler.bind_failed(&pod, world.time());
+        world.scheduler.bind_refused(&pod, world.time());
         assert_eq!(world.actions(), "", "backing off");
         world.now = 1;
         assert_eq!(world.actions(), "x>a");
+    }
+
+    #[test]
+    fn a_binding_without_an_answer_keeps_its_place() {
+        let mut world = World::new(&["a cpu=1", "b cpu=1"]);
+        world.pod("x cpu=1");
+        let first = world.actions();
+        world.scheduler.bind_unsure(&PodUid("x".into()), world.time());
+        world.pod("y cpu=1");
+        world.pod("z cpu=1");
+        world.now = 1;
+        let other = if first == "x>a" { "y>b" } else { "y>a" };
+        assert_eq!(world.actions(), format!("{first} {other} z!"));
+        // It had arrived after all.
+        world.scheduler.bind_unsure(&PodUid("x".into()), world.time());
+        world.pod(&format!("x cpu=1 on={}", &first[2..]));
+        world.now = 100;
+        assert_eq!(world.actions(), "");
     }
 
     #[test]
@@ -253,7 +291,7 @@ mod tests {
         assert_eq!(world.actions(), "x>a");
         let pod = Arc::clone(&world.pods["x"]);
         world.delete("x");
-        world.scheduler.bind_failed(&pod, world.time());
+        world.scheduler.bind_refused(&pod, world.time());
         assert_eq!(world.scheduler.counts(), Counts::default());
         world.pod("y cpu=1");
         assert_eq!(world.actions(), "y>a");

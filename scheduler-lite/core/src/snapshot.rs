@@ -58,13 +58,22 @@ impl TaintsId {
     }
 }
 
+/// How sure we are that a pod is on its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Confirmed,
+    Assumed,
+    /// Assumed, and a binding may have arrived: only the watch can free the place.
+    Doubtful,
+}
+
 #[derive(Debug, PartialEq)]
 struct Placed {
     pod: Arc<Pod>,
     node: String,
     requests: Requests,
     ports: Vec<HostPort>,
-    assumed: bool,
+    standing: Standing,
 }
 
 /// See the module.
@@ -167,8 +176,17 @@ impl Snapshot {
         uids.filter_map(|uid| self.pods.get(uid).map(|placed| &placed.pod))
     }
 
+    /// The node that we gave to a pod and that is not confirmed.
+    pub fn assumed_node(&self, uid: &PodUid) -> Option<&str> {
+        let placed = self
+            .pods
+            .get(uid)
+            .filter(|placed| placed.standing != Standing::Confirmed)?;
+        Some(&placed.node)
+    }
+
     pub fn is_assumed(&self, uid: &PodUid) -> bool {
-        self.pods.get(uid).is_some_and(|placed| placed.assumed)
+        self.assumed_node(uid).is_some()
     }
 
     /// A node as it is; pods that came before it are counted.
@@ -220,7 +238,7 @@ impl Snapshot {
             self.remove_pod(&uid);
         } else if !pod.spec.node_name.is_empty() {
             let node = pod.spec.node_name.clone();
-            self.place(pod, node, false);
+            self.place(pod, node, Standing::Confirmed);
         }
     }
 
@@ -241,17 +259,28 @@ impl Snapshot {
 
     /// Reserve: the pod counts as running on `node` until it is confirmed, forgotten or deleted.
     pub fn assume(&mut self, pod: Arc<Pod>, node: &str) {
-        self.place(pod, node.to_owned(), true);
+        self.place(pod, node.to_owned(), Standing::Assumed);
     }
 
-    /// Unreserve: gives back an assumed place; a confirmed one stays.
-    pub fn forget(&mut self, uid: &PodUid) {
-        if self.is_assumed(uid) {
-            self.remove_pod(uid);
+    /// Unreserve: gives back an assumed place, unless a binding may have arrived. False: it stays.
+    pub fn forget(&mut self, uid: &PodUid) -> bool {
+        let assumed = self
+            .pods
+            .get(uid)
+            .is_some_and(|placed| placed.standing == Standing::Assumed);
+        assumed && self.remove_pod(uid)
+    }
+
+    /// The binding of an assumed pod may have arrived.
+    pub fn doubt(&mut self, uid: &PodUid) {
+        if let Some(placed) = self.pods.get_mut(uid)
+            && placed.standing == Standing::Assumed
+        {
+            placed.standing = Standing::Doubtful;
         }
     }
 
-    fn place(&mut self, pod: Arc<Pod>, node: String, assumed: bool) {
+    fn place(&mut self, pod: Arc<Pod>, node: String, standing: Standing) {
         let uid = PodUid::of(&pod);
         self.remove_pod(&uid);
         let placed = Placed {
@@ -259,7 +288,7 @@ impl Snapshot {
             ports: host_ports(&pod),
             pod,
             node,
-            assumed,
+            standing,
         };
         self.account(&placed, 1);
         self.by_node
