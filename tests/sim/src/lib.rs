@@ -2,3 +2,4 @@
 
 pub mod pod;
 pub mod random;
+pub mod scheduler;
