@@ -271,13 +271,20 @@ impl Datapath {
         let uplink = Uplink {
             address4: first(true),
             address6: first(false),
-            flags: 0,
         };
+        // Replies must find their way back before anything is masqueraded.
+        self.attach_interface("up", ifindex)?;
         self.maps
             .uplinks
             .update(ifindex.as_bytes(), uplink.as_bytes())
-            .doing(|| format!("write uplink {ifindex}"))?;
-        self.attach_interface("up", ifindex)
+            .doing(|| format!("write uplink {ifindex}"))
+    }
+
+    pub fn has_uplink(&self, ifindex: u32) -> Result<bool, Error> {
+        let found = self.maps.uplinks.lookup(ifindex.as_bytes());
+        found
+            .map(|value| value.is_some())
+            .doing(|| format!("read uplink {ifindex}"))
     }
 
     pub fn remove_uplink(&self, ifindex: u32) -> Result<(), Error> {

@@ -16,3 +16,4 @@ mod uplinks;
 pub use datapath::{Attachment, Datapath, remove};
 pub use error::Error;
 pub use run::{Settings, run};
+pub use uplinks::follow as follow_uplinks;

@@ -38,7 +38,6 @@ pub fn config(settings: &Settings) -> Result<Config, Error> {
         nat_port_min,
         nat_port_max,
         netns_cookie,
-        ..Config::default()
     })
 }
 

@@ -144,7 +144,7 @@ map_struct! {
 
 map_struct! {
     /// `UPLINK` value, keyed by interface index: the address that masqueraded packets take there.
-    Uplink, 36, { address4: Address, address6: Address, flags: u32, }
+    Uplink, 32, { address4: Address, address6: Address, }
 }
 
 map_struct! {
@@ -159,7 +159,7 @@ map_struct! {
 
 map_struct! {
     /// The one element of `CONFIG`.
-    Config, 128, {
+    Config, 112, {
         /// Pods of the whole cluster; traffic among them keeps its addresses.
         cluster_prefix: Address,
         cluster_mask: Address,
@@ -177,9 +177,6 @@ map_struct! {
         nat_port_max: u16,
         /// Only sockets of this network namespace are the socket programs' business.
         netns_cookie: u64,
-        /// The uplink of the default route.
-        uplink: u32,
-        reserved: [u32; 3],
     }
 }
 
