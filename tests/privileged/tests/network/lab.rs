@@ -106,9 +106,30 @@ impl Lab {
             dir,
         };
         lab.open(attachment);
-        lab.datapath().add_uplink(uplink, &[NODE.into()]).unwrap();
-        lab.datapath().set_locals(&[IpAddr::from(NODE)].into()).unwrap();
+        lab.follow_uplinks(uplink);
         lab
+    }
+
+    /// Runs the task that finds uplinks until it has found ours.
+    fn follow_uplinks(&mut self, uplink: u32) {
+        let datapath = self.datapath().clone();
+        let pin = self.roots.bpffs.join(format!("v1/links/up-{uplink}-out"));
+        self.runtime.block_on(async {
+            let follows = kedge_proxy::follow_uplinks(datapath.clone());
+            let found = async {
+                let is_attached = || match datapath.attachment() {
+                    Attachment::Tcx => pin.exists(),
+                    Attachment::Clsact => datapath.has_uplink(uplink).unwrap(),
+                };
+                while !is_attached() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                ended = follows => panic!("uplinks are not followed: {ended:?}"),
+                () = found => {}
+            }
+        });
     }
 
     pub fn datapath(&self) -> &Arc<Datapath> {
@@ -148,7 +169,6 @@ impl Lab {
             nat_port_min: 61000,
             nat_port_max: 65535,
             netns_cookie: kedge_sys::bpf::netns_cookie(socket.as_fd()).unwrap(),
-            ..Config::default()
         }
     }
 
@@ -176,17 +196,64 @@ impl Lab {
         vip
     }
 
-    pub fn pod(&mut self) -> Pod {
+    /// Other roots of the same node, for a second network beside the first.
+    pub fn roots_of(&self, name: &str) -> Roots {
+        Roots::below(&self.dir.path().join(name), "lab")
+    }
+
+    /// Many services with ten backends each, none of which exists.
+    pub fn crowd(&mut self, services: u32) {
+        let mut changes = Vec::new();
+        for number in 0..services {
+            let [_, _, high, low] = number.to_be_bytes();
+            let vip = Ipv4Addr::new(10, 97, high, low);
+            let text = format!(
+                r#"{{"metadata":{{"name":"crowd-{number}"}},"spec":{{"clusterIP":"{vip}","ports":[{{"name":"t","port":80}}]}}}}"#
+            );
+            let service: Service = serde_json::from_str(&text).unwrap();
+            let backends: Vec<_> = (0..10)
+                .map(|n| slice(&(Ipv4Addr::new(10, 200 + n, high, low).into(), 80)))
+                .collect();
+            let wanted = frontends(&service, &backends, "here");
+            changes.extend(
+                self.image
+                    .sync(&(String::new(), format!("crowd-{number}")), &wanted, 0)
+                    .0,
+            );
+        }
+        let started = std::time::Instant::now();
+        self.datapath().apply(&changes).unwrap();
+        println!("of which in the kernel {:?}", started.elapsed());
+    }
+
+    /// How long one pod's network takes, without its namespace.
+    pub fn attach_time(&mut self) -> std::time::Duration {
         self.pods += 1;
-        let id = format!("{:x}pod5andb0x", self.pods);
         let netns = new_netns();
-        let request = Attach {
+        let request = self.attach_request();
+        let network = self.network.as_ref().unwrap();
+        let started = std::time::Instant::now();
+        self.runtime
+            .block_on(network.attach(netns.as_fd(), &request))
+            .unwrap();
+        started.elapsed()
+    }
+
+    fn attach_request(&self) -> Attach {
+        let id = format!("{:x}pod5andb0x", self.pods);
+        Attach {
             sandbox_id: id.clone(),
             pod_namespace: "default".to_owned(),
             pod_name: id.clone(),
-            pod_uid: id.clone(),
+            pod_uid: id,
             ifname: "eth0".to_owned(),
-        };
+        }
+    }
+
+    pub fn pod(&mut self) -> Pod {
+        self.pods += 1;
+        let netns = new_netns();
+        let request = self.attach_request();
         let network = self.network.as_ref().unwrap();
         let attached = self
             .runtime

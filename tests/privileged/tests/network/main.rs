@@ -1,6 +1,7 @@
 //! Real packets between namespaces: pods, the node and the outside, through the built-in network and the datapath.
 
 mod lab;
+mod measure;
 mod talk;
 
 use std::collections::BTreeSet;
