@@ -1,5 +1,6 @@
 //! Developer verbs: tidy, dist, lab, sim, round, bench.
 
+mod bpf;
 mod generate;
 mod hello_image;
 
@@ -11,6 +12,10 @@ fn main() -> ExitCode {
         .parent()
         .expect("xtask lies in the workspace");
     match std::env::args().nth(1).as_deref() {
+        Some("bpf") => report(bpf::run(
+            root,
+            std::env::args().nth(2).as_deref() == Some("--check"),
+        )),
         Some("hello-image") => report(hello_image::run(root, std::env::args().nth(2))),
         Some("generate-kinds") => report(generate::run(root)),
         _ => ExitCode::SUCCESS,
