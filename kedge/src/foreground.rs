@@ -7,10 +7,11 @@ use crate::background::Herald;
 use crate::components::Board;
 use crate::control::{self, Control, Stop};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::first_objects;
 use crate::identities::Way;
 use crate::node::{self, NodePlan};
 use crate::options::{
-    ApiserverOptions, Cli, ClusterOptions, ControllersOptions, KubeletOptions, Part, ServerOptions, StartOptions,
+    ApiserverOptions, Cli, ClientOptions, ClusterOptions, ControllersOptions, KubeletOptions, Part, ServerOptions, StartOptions,
 };
 use crate::site::Site;
 use crate::{log, stop};
@@ -59,7 +60,11 @@ fn run_node(cli: &Cli, options: &StartOptions, herald: &Herald) -> Outcome {
         server.service(),
         |error| match error {},
     )));
-    control_runtime.block_on(start_control(&way, &server, options, &parts))?;
+    control_runtime.block_on(async {
+        let admin = way.admin().await.map_err(|error| Failure::of(&error))?;
+        first_objects::ensure(&admin).await?;
+        start_control(&way, &server, options, &parts).await
+    })?;
 
     let mut images = None;
     if !options.disable.contains(&Part::Kubelet) {
@@ -70,6 +75,8 @@ fn run_node(cli: &Cli, options: &StartOptions, herald: &Herald) -> Outcome {
             node: options.node.clone(),
             cluster_domain: options.cluster.cluster_domain.clone(),
             cluster_dns: vec![dns_address(&options.server)],
+            cluster_cidr: options.cluster.cluster_cidr,
+            service_cidr: options.server.service_cluster_ip_range,
             disable: options.disable.clone(),
         };
         images = Some(node_runtime.block_on(node::start(plan, parts.shutdown.subscribe(), &parts.board))?);
@@ -182,6 +189,22 @@ async fn start_control(way: &Way, server: &Server, options: &StartOptions, parts
             }
         }));
     }
+    if !options.disable.contains(&Part::Scheduler) {
+        let client = way.scheduler().await.map_err(|error| Failure::of(&error))?;
+        let shutdown = parts.shutdown.subscribe();
+        tokio::spawn(parts.board.clone().keep("scheduler", parts.shutdown.subscribe(), move || {
+            let run = kedge_scheduler::run(
+                client.clone(),
+                Arc::clone(&shared.pods),
+                Arc::clone(&shared.nodes),
+                shutdown.clone(),
+            );
+            async move {
+                run.await;
+                Ok::<(), std::io::Error>(())
+            }
+        }));
+    }
     Ok(())
 }
 
@@ -220,7 +243,10 @@ async fn until_stopped(
         tokio::select! {
             _ = terminate.recv() => return Ok(Stop::KeepPods),
             _ = interrupt.recv() => return Ok(Stop::KeepPods),
-            _ = stop.wait_for(Option::is_some) => return Ok(stop.borrow().unwrap_or(Stop::KeepPods)),
+            wanted = stop.wait_for(Option::is_some) => {
+                // The sender lives in the control socket's task, as long as this process.
+                return Ok(wanted.ok().and_then(|wanted| *wanted).unwrap_or(Stop::KeepPods));
+            }
             _ = changes.changes(), if wait_for_node => {
                 let why = readiness(nodes.get("", &site.node_name).as_deref());
                 if why.is_empty() && !told {
@@ -267,6 +293,19 @@ pub fn apiserver(cli: &Cli, options: &ApiserverOptions) -> Outcome {
         serve_until_signal(&parts.shutdown).await?;
         server.wait().await;
         Ok(())
+    })
+}
+
+pub fn scheduler(cli: &Cli, options: &ClientOptions) -> Outcome {
+    log::init(cli, None)?;
+    let way = Way::Kubeconfig(options.kubeconfig.clone());
+    let shutdown = watch::Sender::new(false);
+    runtime("control")?.block_on(async {
+        let client = way.scheduler().await.map_err(|error| Failure::of(&error))?;
+        let pods = Cache::start(client.clone(), WatchOptions::default());
+        let nodes = Cache::start(client.clone(), WatchOptions::default());
+        tokio::spawn(kedge_scheduler::run(client, pods, nodes, shutdown.subscribe()));
+        serve_until_signal(&shutdown).await
     })
 }
 
@@ -317,6 +356,8 @@ pub fn kubelet(cli: &Cli, options: &KubeletOptions) -> Outcome {
             node: options.node.clone(),
             cluster_domain: options.cluster_domain.clone(),
             cluster_dns: options.cluster_dns.clone(),
+            cluster_cidr: options.cluster_cidr,
+            service_cidr: options.service_cluster_ip_range,
             disable: options.disable.clone(),
         };
         node::start(plan, shutdown.subscribe(), &board).await?;

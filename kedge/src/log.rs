@@ -15,7 +15,7 @@ const FILES_KEPT: u32 = 3;
 /// `file` None: standard error.
 pub fn init(cli: &Cli, file: Option<&Path>) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&cli.log)
-        .map_err(|error| Failure::with(crate::Exit::Usage, format!("--log {:?}: {error}", cli.log)))?;
+        .map_err(|error| Failure::with(crate::failure::Exit::Usage, format!("--log {:?}: {error}", cli.log)))?;
     let writer = match file {
         None => BoxMakeWriter::new(io::stderr),
         Some(path) => BoxMakeWriter::new(Mutex::new(RotatingFile::open(path)?)),

@@ -1,10 +1,12 @@
 //! kedge: a Kubernetes in one binary. This crate is the wiring: the only place where a shell meets another shell.
 
 mod background;
+mod check;
 mod components;
 mod control;
 mod embed;
 mod failure;
+mod first_objects;
 mod foreground;
 mod identities;
 mod images;
@@ -16,9 +18,10 @@ mod site;
 mod status;
 mod stop;
 mod version;
+mod why;
 
 use clap::{CommandFactory, Parser};
-use failure::{Exit, Outcome};
+use failure::Outcome;
 use options::{Cli, Command};
 use std::process::ExitCode;
 
@@ -57,8 +60,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Controllers(options) => foreground::controllers(&cli, options),
         Command::Kubelet(options) => foreground::kubelet(&cli, options),
         Command::Kubectl { arguments } => kubeconfig::kubectl(&cli.site, arguments),
-        Command::Scheduler(_) | Command::Why(_) | Command::Check(_) => {
-            Err(failure::Failure::with(Exit::Usage, "not built in yet"))
-        }
+        Command::Scheduler(options) => foreground::scheduler(&cli, options),
+        Command::Check(options) => check::check(&cli.site, options),
+        Command::Why(command) => why::why(&cli.site, command),
     }
 }

@@ -28,6 +28,8 @@ pub struct NodePlan {
     pub node: NodeOptions,
     pub cluster_domain: String,
     pub cluster_dns: Vec<IpAddr>,
+    pub cluster_cidr: ipnet::Ipv4Net,
+    pub service_cidr: ipnet::Ipv4Net,
     pub disable: Vec<Part>,
 }
 
@@ -143,14 +145,41 @@ async fn give_ranges(client: Client, node_name: String, network: Arc<BuiltIn>) {
 }
 
 async fn start_proxy(
-    _plan: &NodePlan,
-    _datapath: &Arc<Datapath>,
-    _shutdown: &watch::Receiver<bool>,
-    _board: &Board,
+    plan: &NodePlan,
+    datapath: &Arc<Datapath>,
+    shutdown: &watch::Receiver<bool>,
+    board: &Board,
 ) -> Outcome {
+    if plan.disable.contains(&Part::Proxy) {
+        return Ok(());
+    }
+    let client = plan.way.proxy().await.map_err(|error| Failure::of(&error))?;
+    let mut settings = kedge_proxy::Settings::new(Arc::clone(&plan.site.roots), &plan.site.node_name);
+    settings.cluster_cidrs = vec![plan.cluster_cidr.into()];
+    settings.service_cidrs = vec![plan.service_cidr.into()];
+    let (datapath, stop) = (Arc::clone(datapath), shutdown.clone());
+    tokio::spawn(board.clone().keep("proxy", shutdown.clone(), move || {
+        kedge_proxy::run(settings.clone(), client.clone(), Arc::clone(&datapath), stop.clone())
+    }));
     Ok(())
 }
 
-async fn start_dns(_plan: &NodePlan, _shutdown: &watch::Receiver<bool>, _board: &Board) -> Outcome {
+async fn start_dns(plan: &NodePlan, shutdown: &watch::Receiver<bool>, board: &Board) -> Outcome {
+    let Some(&cluster_ip) = plan.cluster_dns.first().filter(|_| !plan.disable.contains(&Part::Dns)) else {
+        return Ok(());
+    };
+    let client = plan.way.dns().await.map_err(|error| Failure::of(&error))?;
+    let settings = kedge_dns::Settings {
+        domain: plan.cluster_domain.clone(),
+        cluster_ip,
+        node_name: plan.site.node_name.clone(),
+        node_ip: plan.site.roots.node_ip.unwrap_or(IpAddr::from([127, 0, 0, 1])),
+        port: plan.site.roots.ports.dns,
+        upstream: Vec::new(),
+    };
+    let stop = shutdown.clone();
+    tokio::spawn(board.clone().keep("dns", shutdown.clone(), move || {
+        kedge_dns::run(settings.clone(), client.clone(), stop.clone())
+    }));
     Ok(())
 }

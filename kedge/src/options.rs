@@ -236,6 +236,12 @@ pub struct KubeletOptions {
     /// Parts to leave out: proxy, dns.
     #[arg(long, value_delimiter = ',', value_enum, value_name = "LIST")]
     pub disable: Vec<Part>,
+    /// Range of pod addresses.
+    #[arg(long, default_value = "10.244.0.0/16", value_name = "CIDR")]
+    pub cluster_cidr: ipnet::Ipv4Net,
+    /// Range of service addresses.
+    #[arg(long, default_value = "10.96.0.0/16", value_name = "CIDR")]
+    pub service_cluster_ip_range: ipnet::Ipv4Net,
     /// Addresses that pods ask for names.
     #[arg(long, value_delimiter = ',', default_value = "10.96.0.10", value_name = "IP")]
     pub cluster_dns: Vec<IpAddr>,
