@@ -1,4 +1,4 @@
-//! Attaching below kernel 6.6: a clsact qdisc on the interface and one direct-action filter for each direction, written as
+//! Attaching to pods' links, and to uplinks below kernel 6.6: a clsact qdisc on the interface and one direct-action filter for each direction, written as
 //! rtnetlink messages by hand, because the filter's options (a program descriptor) have no form in the netlink crates.
 //! Filters live with their interface, so there is nothing to pin.
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use kedge_cni::BuiltIn;
 use kedge_cni_api::{Attach, Error, Network, PodLink};
+use kedge_proxy::Attachment;
 
 use crate::lab::{Pod, at, in_lab, inside, new_netns};
 use crate::talk::serve_tcp;
@@ -118,11 +119,10 @@ fn measure_connections() {
 #[test]
 #[ignore = "prints figures"]
 fn measure_attach() {
-    in_lab(None, |lab| {
-        let mut times = Vec::new();
-        for _ in 0..50 {
-            times.push(lab.attach_time());
-        }
-        println!("attach p50 {:?}", p50(times));
-    });
+    for attachment in [Attachment::Tcx, Attachment::Clsact] {
+        in_lab(Some(attachment), move |lab| {
+            let times = (0..50).map(|_| lab.attach_time()).collect();
+            println!("attach by {attachment:?} p50 {:?}", p50(times));
+        });
+    }
 }
