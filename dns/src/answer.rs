@@ -43,7 +43,7 @@ pub enum Answer {
     NxDomain,
     /// The name is another one's alias; the shell asks for that and adds what it finds.
     Alias {
-        record: Record,
+        record: Box<Record>,
         target: Name,
     },
     /// Not our zone.
@@ -222,7 +222,7 @@ impl<D: Directory> Question<'_, D> {
         };
         target.set_fqdn(true);
         Answer::Alias {
-            record: self.record(RData::CNAME(CNAME(target.clone()))),
+            record: Box::new(self.record(RData::CNAME(CNAME(target.clone())))),
             target,
         }
     }

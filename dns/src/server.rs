@@ -63,7 +63,7 @@ impl<D: Directory + Send + Sync + 'static> Resolver<D> {
             Answer::NxDomain => self.deny(response, ResponseCode::NXDomain),
             Answer::Alias { record, target } => {
                 response.metadata.authoritative = true;
-                response.answers.push(record);
+                response.answers.push(*record);
                 if kind != hickory_proto::rr::RecordType::CNAME {
                     response.answers.extend(self.follow(&target, kind).await);
                 }
@@ -92,7 +92,7 @@ impl<D: Directory + Send + Sync + 'static> Resolver<D> {
     ) -> Vec<hickory_proto::rr::Record> {
         match self.zone.answer(&self.directory, target, kind) {
             Answer::Records { answers, .. } => answers,
-            Answer::Alias { record, .. } => vec![record],
+            Answer::Alias { record, .. } => vec![*record],
             Answer::NoData | Answer::NxDomain => Vec::new(),
             Answer::Elsewhere => self.upstream.ask(target, kind).await.answers,
         }

@@ -31,7 +31,7 @@ use crate::clsact;
 use crate::error::Doing;
 use crate::load::{self, SOCKET_PROGRAMS};
 
-const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
 
 /// How packet programs hold on to uplinks, which other programs may share. A pod's veth is ours alone and always has
 /// clsact: a tcx link waits for two RCU grace periods, and a pod's start with it (attach p50 31 ms against 1.6).
@@ -486,7 +486,7 @@ fn socket_attach_type(program: &str) -> AttachType {
 }
 
 fn is_bpffs(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as i64 == BPF_FS_MAGIC)
+    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == BPF_FS_MAGIC)
 }
 
 fn ensure_bpffs(path: &Path) -> Result<(), Error> {
