@@ -1,5 +1,6 @@
 //! What runs beside requests: the follower of the authorizer, compaction, bootstrap objects, the `kubernetes` Service.
 
+use crate::access::Observer;
 use crate::config::Error;
 use crate::context::Context;
 use crate::service::ApiService;
@@ -7,15 +8,14 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt;
 use kedge_api::{Identity, kinds};
-use kedge_apiserver_core::authorization::{Authorizer, OBSERVED};
+use kedge_apiserver_core::authorization::OBSERVED;
 use kedge_apiserver_core::bootstrap;
 use kedge_apiserver_core::objects::Objects;
-use kedge_apiserver_core::registry::facts::Facts;
 use kedge_apiserver_core::registry::{kubernetes, route};
-use kedge_store::{Event, Revision, Sink};
+use kedge_store::Revision;
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -26,33 +26,6 @@ const KEEP: Duration = Duration::from_secs(300);
 const HISTORY_BYTES_MAX: usize = 48 * 1024 * 1024;
 const RECONCILE: Duration = Duration::from_secs(10);
 
-/// Keeps the authorizer at the state of the store: it observes each change before the change is acknowledged, so that a role
-/// holds from the moment its creator knows of it.
-struct Observer {
-    authorizer: Arc<RwLock<Authorizer>>,
-    group: &'static str,
-    plural: &'static str,
-}
-
-impl Sink for Observer {
-    fn send(&self, event: &Arc<Event>) -> bool {
-        let Some(entry) = event.entry.as_ref().or(event.previous.as_ref()) else {
-            return true;
-        };
-        let facts = Facts::of(entry);
-        let object = event.entry.as_ref().map(|entry| Facts::object(entry));
-        let mut authorizer = self.authorizer.write().expect("observing does not panic");
-        authorizer.observe(
-            self.group,
-            self.plural,
-            &facts.namespace,
-            &facts.name,
-            object.as_deref(),
-        );
-        true
-    }
-}
-
 /// Starts following the store, and rebuilds what lives in memory from it.
 pub fn follow(context: &Arc<Context>, _tasks: &mut JoinSet<&'static str>) -> Result<(), Error> {
     for (group, plural) in OBSERVED {
@@ -60,7 +33,7 @@ pub fn follow(context: &Arc<Context>, _tasks: &mut JoinSet<&'static str>) -> Res
             continue;
         };
         let observer = Observer {
-            authorizer: context.authorizer.clone(),
+            access: context.access.clone(),
             group,
             plural,
         };

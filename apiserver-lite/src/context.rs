@@ -1,5 +1,6 @@
 //! What every request shares.
 
+use crate::access::Access;
 use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::dialer::Dialer;
@@ -10,8 +11,8 @@ use kedge_apiserver_core::authorization::Authorizer;
 use kedge_apiserver_core::registry::services::Allocator;
 use kedge_apiserver_core::registry::view::StoredObjects;
 use kedge_store::Store;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
 use tokio::sync::{Semaphore, watch};
 
 /// Upstream's defaults: `--max-requests-inflight`, `--max-mutating-requests-inflight`.
@@ -24,7 +25,7 @@ pub struct Context {
     pub store: Arc<dyn Store>,
     pub objects: StoredObjects,
     /// Follows the store (`background.rs`).
-    pub authorizer: Arc<RwLock<Authorizer>>,
+    pub access: Arc<Access>,
     pub authenticator: Authenticator,
     pub services: Allocator,
     pub dialer: Dialer,
@@ -47,7 +48,7 @@ impl Context {
     ) -> Context {
         let objects = StoredObjects::new(store.clone());
         Context {
-            authorizer: Arc::new(RwLock::new(Authorizer::of(&objects))),
+            access: Arc::new(Access::new(Authorizer::of(&objects))),
             services: Allocator::new(config.service_cidr),
             config,
             pki,

@@ -3,6 +3,7 @@
 //! `config.rs` says what it is started with, `server.rs` starts it, `service.rs` is the way of a request: identity,
 //! authorization, route, handler, answer. Decisions are `kedge-apiserver-core`'s; here is what touches disk, network and clock.
 
+mod access;
 mod answer;
 pub mod authn;
 mod background;

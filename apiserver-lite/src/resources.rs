@@ -222,7 +222,7 @@ impl Writing<'_> {
         decide: &(dyn Fn(&Write<'_>) -> Result<Step, ApiError> + Sync),
     ) -> Result<Step, ApiError> {
         let uid = uuid::Uuid::new_v4();
-        let authorizer = self.context.authorizer.read().expect("observing does not panic");
+        let authorizer = self.context.access.read();
         decide(&Write {
             target: self.target,
             attributes: self.attributes,

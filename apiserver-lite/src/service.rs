@@ -127,18 +127,14 @@ fn identify(context: &Context, parts: &Parts) -> Result<Identity, ApiError> {
     match authn::wanted(&parts.headers)? {
         None => Ok(authenticated),
         Some(wanted) => {
-            let authorizer = context.authorizer.read().expect("observing does not panic");
+            let authorizer = context.access.read();
             impersonation::impersonate(&authorizer, &authenticated, wanted)
         }
     }
 }
 
 fn authorize(context: &Context, attributes: &Attributes) -> Result<(), ApiError> {
-    context
-        .authorizer
-        .read()
-        .expect("observing does not panic")
-        .check(attributes)
+    context.access.read().check(attributes)
 }
 
 /// Holds one of the slots for running requests, and a deadline, unless the request is long-running by nature.

@@ -3,7 +3,7 @@
 use super::super::access::{Fill, Read};
 use super::resources;
 use kedge_api::Quantity;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The defaults of every pod spec, also of a template's.
 fn default_pod_spec(spec: &mut Value) {
