@@ -5,7 +5,7 @@ use crate::runner::{Outcome, Work, wall_clock};
 use http::Method;
 use kedge_api::kinds::{Kind, kinds};
 use kedge_api::{ObjectMeta, Resource, Time};
-use kedge_client::{Client, ListOptions, PartialObject, PatchKind};
+use kedge_client::{Client, ListOptions, PartialObject};
 use kedge_controllers_core::garbage::resource;
 use kedge_controllers_core::namespace::{Remaining, Step, step};
 use kedge_controllers_core::{Changed, KindId, View};
@@ -84,9 +84,7 @@ impl Namespaces {
             } => {
                 let patch = json!({"status": {"conditions": conditions}});
                 let of = kedge_api::resource::NAMESPACES;
-                self.client
-                    .patch(of, "", name, "status", PatchKind::Merge, &patch)
-                    .await
+                crate::perform::update(&self.client, of, "", (name, "status"), &patch).await
             }
         };
         match result {

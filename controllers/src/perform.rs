@@ -3,7 +3,7 @@
 use kedge_api::Resource;
 use kedge_client::{Client, DeleteOptions, Event, PatchKind, Recorder, Result};
 use kedge_controllers_core::{EventSpec, Op, Write};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
@@ -47,18 +47,11 @@ async fn one(client: &Client, write: &Write) -> Result<Value> {
     match &write.op {
         Op::Create(object) => client.create(of, namespace, object).await,
         Op::Replace { name, object } => client.replace(of, namespace, name, "", object).await,
-        Op::Patch {
-            name,
-            subresource,
-            strategic,
-            patch,
-        } => {
-            let kind = if *strategic {
-                PatchKind::Strategic
-            } else {
-                PatchKind::Merge
-            };
-            client.patch(of, namespace, name, subresource, kind, patch).await
+        Op::Patch { name, subresource, strategic: true, patch } => {
+            client.patch(of, namespace, name, subresource, PatchKind::Strategic, patch).await
+        }
+        Op::Patch { name, subresource, strategic: false, patch } => {
+            update(client, of, namespace, (name, subresource), patch).await
         }
         Op::Delete {
             name,
@@ -72,6 +65,40 @@ async fn one(client: &Client, write: &Write) -> Result<Value> {
                 ..DeleteOptions::default()
             };
             client.delete(of, namespace, name, &options).await
+        }
+    }
+}
+
+/// Reads, merges and writes back under the read resourceVersion: upstream's roles let most controllers `update` what they
+/// look after, and not `patch` it.
+pub async fn update(
+    client: &Client,
+    of: Resource,
+    namespace: &str,
+    (name, subresource): (&str, &str),
+    patch: &Value,
+) -> Result<Value> {
+    let mut object: Value = client.get(of, namespace, name).await?;
+    merge(&mut object, patch);
+    client.replace(of, namespace, name, subresource, &object).await
+}
+
+/// JSON merge patch (RFC 7386).
+fn merge(target: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(object) = target.as_object_mut() else { return };
+    for (key, value) in fields {
+        match value {
+            Value::Null => {
+                object.remove(key);
+            }
+            value => merge(object.entry(key.as_str()).or_insert(Value::Null), value),
         }
     }
 }
@@ -96,4 +123,23 @@ pub fn tell(recorder: &Recorder, event: EventSpec) {
         reason: event.reason.to_owned(),
         message: event.message,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn merge_patches() {
+        for (target, patch, expected) in [
+            (json!({"a": 1, "b": 2}), json!({"b": null, "c": {"d": 3}}), json!({"a": 1, "c": {"d": 3}})),
+            (json!({"a": [1]}), json!({"a": [2, 3]}), json!({"a": [2, 3]})),
+            (json!({"a": 1}), json!({"a": {"b": null}}), json!({"a": {}})),
+        ] {
+            let mut merged = target;
+            merge(&mut merged, &patch);
+            assert_eq!(merged, expected);
+        }
+    }
 }
