@@ -88,18 +88,10 @@ impl Zone {
             };
         }
         let depth = lower.iter().count() - self.domain.iter().count();
-        let labels: Vec<String> = lower
-            .iter()
-            .take(depth)
-            .map(|label| String::from_utf8_lossy(label).into_owned())
-            .collect();
+        let labels: Vec<String> =
+            lower.iter().take(depth).map(|label| String::from_utf8_lossy(label).into_owned()).collect();
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-        let question = Question {
-            zone: self,
-            directory,
-            name,
-            kind,
-        };
+        let question = Question { zone: self, directory, name, kind };
         match labels.as_slice() {
             [] => question.apex(),
             ["dns-version"] => question.text(SPECIFICATION),
@@ -126,20 +118,12 @@ impl Zone {
         if answers.is_empty() {
             return Answer::Elsewhere;
         }
-        Answer::Records {
-            answers,
-            additionals: Vec::new(),
-        }
+        Answer::Records { answers, additionals: Vec::new() }
     }
 
     /// A name relative to `svc.<domain>`; labels that DNS cannot hold have none.
     fn service_name(&self, relative: &str) -> Option<Name> {
-        Name::from_ascii(relative)
-            .ok()?
-            .append_label("svc")
-            .ok()?
-            .append_domain(&self.domain)
-            .ok()
+        Name::from_ascii(relative).ok()?.append_label("svc").ok()?.append_domain(&self.domain).ok()
     }
 }
 
@@ -156,14 +140,7 @@ impl<D: Directory> Question<'_, D> {
     }
 
     fn records(&self, answers: Vec<Record>) -> Answer {
-        if answers.is_empty() {
-            Answer::NoData
-        } else {
-            Answer::Records {
-                answers,
-                additionals: Vec::new(),
-            }
-        }
+        if answers.is_empty() { Answer::NoData } else { Answer::Records { answers, additionals: Vec::new() } }
     }
 
     fn apex(&self) -> Answer {
@@ -187,11 +164,7 @@ impl<D: Directory> Question<'_, D> {
     }
 
     fn namespace(&self, namespace: &str) -> Answer {
-        if self.directory.has_namespace(namespace) {
-            Answer::NoData
-        } else {
-            Answer::NxDomain
-        }
+        if self.directory.has_namespace(namespace) { Answer::NoData } else { Answer::NxDomain }
     }
 
     fn service(&self, namespace: &str, name: &str) -> Answer {
@@ -221,17 +194,12 @@ impl<D: Directory> Question<'_, D> {
             return Answer::NoData;
         };
         target.set_fqdn(true);
-        Answer::Alias {
-            record: Box::new(self.record(RData::CNAME(CNAME(target.clone())))),
-            target,
-        }
+        Answer::Alias { record: Box::new(self.record(RData::CNAME(CNAME(target.clone())))), target }
     }
 
     fn endpoint(&self, namespace: &str, service: &str, label: &str) -> Answer {
-        let is_headless = self
-            .directory
-            .service(namespace, service)
-            .is_some_and(|service| service.is_headless());
+        let is_headless =
+            self.directory.service(namespace, service).is_some_and(|service| service.is_headless());
         if !is_headless {
             return Answer::NxDomain;
         }
@@ -241,11 +209,7 @@ impl<D: Directory> Question<'_, D> {
             .filter(|target| target.label == label)
             .map(|t| t.ip)
             .collect();
-        if ips.is_empty() {
-            Answer::NxDomain
-        } else {
-            self.addresses(ips)
-        }
+        if ips.is_empty() { Answer::NxDomain } else { self.addresses(ips) }
     }
 
     fn port(&self, namespace: &str, service: &str, protocol: &str, port: &str) -> Answer {
@@ -260,11 +224,7 @@ impl<D: Directory> Question<'_, D> {
         }
         let wanted =
             |name: &str, of: &str| name.eq_ignore_ascii_case(port) && of.eq_ignore_ascii_case(protocol);
-        let exists = found
-            .spec
-            .ports
-            .iter()
-            .any(|port| wanted(&port.name, port.protocol.as_str()));
+        let exists = found.spec.ports.iter().any(|port| wanted(&port.name, port.protocol.as_str()));
         match (exists, self.kind) {
             (false, _) => Answer::NxDomain,
             (true, RecordType::SRV) => self.ports(&found, namespace, service, wanted),
@@ -287,20 +247,10 @@ impl<D: Directory> Question<'_, D> {
             let Some(target) = self.zone.service_name(&format!("{name}.{namespace}")) else {
                 return Answer::NoData;
             };
-            for port in service
-                .spec
-                .ports
-                .iter()
-                .filter(|port| wanted(&port.name, port.protocol.as_str()))
-            {
+            for port in service.spec.ports.iter().filter(|port| wanted(&port.name, port.protocol.as_str())) {
                 answers.push(srv(port.port, &target));
             }
-            glue.extend(
-                service
-                    .cluster_addresses()
-                    .into_iter()
-                    .map(|ip| (target.clone(), ip)),
-            );
+            glue.extend(service.cluster_addresses().into_iter().map(|ip| (target.clone(), ip)));
         } else {
             for slice in self.directory.slices(namespace, name) {
                 for port in &slice.ports {
@@ -322,10 +272,8 @@ impl<D: Directory> Question<'_, D> {
         if answers.is_empty() {
             return Answer::NoData;
         }
-        let additionals = glue
-            .into_iter()
-            .map(|(name, ip)| Record::from_rdata(name, TTL, address(ip)))
-            .collect();
+        let additionals =
+            glue.into_iter().map(|(name, ip)| Record::from_rdata(name, TTL, address(ip))).collect();
         Answer::Records { answers, additionals }
     }
 
@@ -357,11 +305,7 @@ impl<D: Directory> Question<'_, D> {
             return BTreeSet::new();
         };
         let unready = found.spec.publish_not_ready_addresses;
-        self.directory
-            .slices(namespace, service)
-            .iter()
-            .flat_map(|slice| targets(slice, unready))
-            .collect()
+        self.directory.slices(namespace, service).iter().flat_map(|slice| targets(slice, unready)).collect()
     }
 }
 
@@ -375,20 +319,9 @@ fn address(ip: IpAddr) -> RData {
 /// Endpoints that names may lead to.
 fn targets(slice: &EndpointSlice, unready: bool) -> Vec<Target> {
     let mut found = Vec::new();
-    for endpoint in slice
-        .endpoints
-        .iter()
-        .filter(|endpoint| unready || endpoint.conditions.is_ready())
-    {
-        for ip in endpoint
-            .addresses
-            .iter()
-            .filter_map(|text| text.parse::<IpAddr>().ok())
-        {
-            found.push(Target {
-                label: endpoint_label(endpoint, ip),
-                ip,
-            });
+    for endpoint in slice.endpoints.iter().filter(|endpoint| unready || endpoint.conditions.is_ready()) {
+        for ip in endpoint.addresses.iter().filter_map(|text| text.parse::<IpAddr>().ok()) {
+            found.push(Target { label: endpoint_label(endpoint, ip), ip });
         }
     }
     found
@@ -396,11 +329,7 @@ fn targets(slice: &EndpointSlice, unready: bool) -> Vec<Target> {
 
 /// The hostname, else the address with dashes.
 pub fn endpoint_label(endpoint: &Endpoint, ip: IpAddr) -> String {
-    match endpoint
-        .hostname
-        .as_deref()
-        .filter(|hostname| !hostname.is_empty())
-    {
+    match endpoint.hostname.as_deref().filter(|hostname| !hostname.is_empty()) {
         Some(hostname) => hostname.to_ascii_lowercase(),
         None => ip.to_string().replace(['.', ':'], "-"),
     }

@@ -17,10 +17,7 @@ pub struct Caches {
 
 impl Caches {
     pub async fn start(client: &Client) -> Caches {
-        let metadata_only = WatchOptions {
-            metadata_only: true,
-            ..WatchOptions::default()
-        };
+        let metadata_only = WatchOptions { metadata_only: true, ..WatchOptions::default() };
         let caches = Caches {
             services: Cache::start(client.clone(), WatchOptions::default()),
             slices: Cache::start(client.clone(), WatchOptions::default()),
@@ -52,20 +49,14 @@ impl Directory for Caches {
     fn names_of(&self, ip: IpAddr) -> Vec<String> {
         let full = |service: &Service| format!("{}.{}", service.metadata.name, service.metadata.namespace);
         let services = self.services.list();
-        if let Some(service) = services
-            .iter()
-            .find(|service| service.cluster_addresses().contains(&ip))
-        {
+        if let Some(service) = services.iter().find(|service| service.cluster_addresses().contains(&ip)) {
             return vec![full(service)];
         }
         let text = ip.to_string();
         let mut names = BTreeSet::new();
         for service in services.iter().filter(|service| service.is_headless()) {
             for slice in self.slices(&service.metadata.namespace, &service.metadata.name) {
-                let endpoints = slice
-                    .endpoints
-                    .iter()
-                    .filter(|endpoint| endpoint.addresses.contains(&text));
+                let endpoints = slice.endpoints.iter().filter(|endpoint| endpoint.addresses.contains(&text));
                 names.extend(
                     endpoints.map(|endpoint| format!("{}.{}", endpoint_label(endpoint, ip), full(service))),
                 );

@@ -40,10 +40,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cluster domain {domain}")]
-    Domain {
-        domain: String,
-        source: hickory_proto::ProtoError,
-    },
+    Domain { domain: String, source: hickory_proto::ProtoError },
     #[error("listen on {address} for DNS")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("serve DNS")]
@@ -56,14 +53,10 @@ pub async fn run(
     client: Client,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), Error> {
-    let zone = Zone::new(&settings.domain).map_err(|source| Error::Domain {
-        domain: settings.domain.clone(),
-        source,
-    })?;
+    let zone = Zone::new(&settings.domain)
+        .map_err(|source| Error::Domain { domain: settings.domain.clone(), source })?;
     let address = SocketAddr::new(settings.node_ip, settings.port);
-    let (udp, tcp) = server::bind(address)
-        .await
-        .map_err(|source| Error::Listen { address, source })?;
+    let (udp, tcp) = server::bind(address).await.map_err(|source| Error::Listen { address, source })?;
     let servers = match settings.upstream.as_slice() {
         [] => upstream::machine_nameservers(&[settings.cluster_ip, settings.node_ip]),
         given => given.to_vec(),
@@ -84,11 +77,7 @@ async fn serve(
     tcp: tokio::net::TcpListener,
 ) -> Result<(), Error> {
     let directory = Caches::start(&client).await;
-    let resolver = Arc::new(Resolver {
-        zone,
-        directory,
-        upstream: Upstream::new(servers),
-    });
+    let resolver = Arc::new(Resolver { zone, directory, upstream: Upstream::new(servers) });
     // Whoever sees our endpoint may ask at once: the listeners are bound and the caches full by now.
     let announced = async {
         announce(settings, &client).await;
@@ -105,13 +94,7 @@ async fn serve(
 async fn announce(settings: &Settings, client: &Client) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
     loop {
-        let Settings {
-            cluster_ip,
-            node_name,
-            node_ip,
-            port,
-            ..
-        } = settings;
+        let Settings { cluster_ip, node_name, node_ip, port, .. } = settings;
         match objects::ensure(client, *cluster_ip, node_name, *node_ip, *port).await {
             Ok(()) => return,
             Err(error) => {

@@ -68,12 +68,12 @@ pub async fn ensure(
     node_ip: IpAddr,
     port: u16,
 ) -> Result<()> {
-    match client
-        .create::<Value>(SERVICES, NAMESPACE, &service(cluster_ip))
-        .await
-    {
-        Err(error) if !error.is_already_exists() => return Err(error),
-        _ => {}
+    // Asked first: a create of a Service that exists is refused for its address, not for its name.
+    match client.get::<Value>(SERVICES, NAMESPACE, SERVICE).await {
+        Err(error) if error.is_not_found() => {
+            client.create::<Value>(SERVICES, NAMESPACE, &service(cluster_ip)).await.map(drop)?;
+        }
+        other => drop(other?),
     }
     let wanted = slice(node_name, node_ip, port);
     match client.create::<Value>(ENDPOINT_SLICES, NAMESPACE, &wanted).await {
@@ -83,8 +83,5 @@ pub async fn ensure(
     }
     let name = format!("{SERVICE}-{node_name}");
     let patch = json!({"endpoints": wanted["endpoints"], "ports": wanted["ports"]});
-    client
-        .patch::<Value>(ENDPOINT_SLICES, NAMESPACE, &name, "", PatchKind::Merge, &patch)
-        .await
-        .map(drop)
+    client.patch::<Value>(ENDPOINT_SLICES, NAMESPACE, &name, "", PatchKind::Merge, &patch).await.map(drop)
 }

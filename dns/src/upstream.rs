@@ -72,11 +72,7 @@ pub struct Upstream {
 
 impl Upstream {
     pub fn new(servers: Vec<SocketAddr>) -> Upstream {
-        Upstream {
-            servers,
-            kept: Mutex::default(),
-            slots: Semaphore::new(QUESTIONS_MAX),
-        }
+        Upstream { servers, kept: Mutex::default(), slots: Semaphore::new(QUESTIONS_MAX) }
     }
 
     /// The answer of the first server that gives one; SERVFAIL if none does.
@@ -94,8 +90,7 @@ impl Upstream {
             match tokio::time::timeout(PATIENCE, exchange(*server, name, kind)).await {
                 Ok(Ok(answer)) if is_final(&answer) => {
                     if let Some(seconds) = lifetime(&answer) {
-                        self.kept()
-                            .put(key, now + Duration::from_secs(seconds.into()), answer.clone());
+                        self.kept().put(key, now + Duration::from_secs(seconds.into()), answer.clone());
                     }
                     return answer;
                 }
@@ -115,20 +110,13 @@ impl Upstream {
 }
 
 fn is_final(answer: &Message) -> bool {
-    matches!(
-        answer.metadata.response_code,
-        ResponseCode::NoError | ResponseCode::NXDomain
-    )
+    matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
 /// Seconds that all of the answer may be kept; a denial's by its SOA (RFC 2308), without one not at all.
 fn lifetime(answer: &Message) -> Option<u32> {
     let records = answer.answers.iter().chain(&answer.authorities);
-    records
-        .map(|record| record.ttl)
-        .min()
-        .map(|ttl| ttl.min(TTL_MAX))
-        .filter(|ttl| *ttl > 0)
+    records.map(|record| record.ttl).min().map(|ttl| ttl.min(TTL_MAX)).filter(|ttl| *ttl > 0)
 }
 
 /// One question to one server: by UDP from a fresh port, again by TCP if the answer was cut.
@@ -192,10 +180,7 @@ mod tests {
             ("nameserver 10.0.0.1\nnameserver fd00::1\n", "[fd00::1]:53"),
             ("nameserver nonsense\n", ""),
         ] {
-            let servers: Vec<String> = nameservers(text, &[own])
-                .iter()
-                .map(ToString::to_string)
-                .collect();
+            let servers: Vec<String> = nameservers(text, &[own]).iter().map(ToString::to_string).collect();
             assert_eq!(servers.join(" "), expected);
         }
     }
@@ -212,9 +197,6 @@ mod tests {
         assert!(kept.young.len() + kept.old.len() <= 2 * GENERATION_MAX);
         assert!(kept.get(&key(0), now).is_none());
         assert!(kept.get(&key(3 * GENERATION_MAX - 1), now).is_some());
-        assert!(
-            kept.get(&key(3 * GENERATION_MAX - 1), now + Duration::from_secs(2))
-                .is_none()
-        );
+        assert!(kept.get(&key(3 * GENERATION_MAX - 1), now + Duration::from_secs(2)).is_none());
     }
 }

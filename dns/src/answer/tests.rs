@@ -7,10 +7,8 @@ struct Cluster {
 
 impl Directory for Cluster {
     fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
-        let found = self
-            .services
-            .iter()
-            .find(|s| s.metadata.namespace == namespace && s.metadata.name == name)?;
+        let found =
+            self.services.iter().find(|s| s.metadata.namespace == namespace && s.metadata.name == name)?;
         Some(Arc::new(found.clone()))
     }
 
@@ -67,11 +65,7 @@ fn cluster() -> Cluster {
 fn ask(name: &str, kind: RecordType) -> String {
     let zone = Zone::new("cluster.local").unwrap();
     let data = |records: &[Record]| {
-        records
-            .iter()
-            .map(|record| record.data.to_string())
-            .collect::<Vec<_>>()
-            .join(", ")
+        records.iter().map(|record| record.data.to_string()).collect::<Vec<_>>().join(", ")
     };
     match zone.answer(&cluster(), &Name::from_ascii(name).unwrap(), kind) {
         Answer::Records { answers, additionals } if additionals.is_empty() => data(&answers),
@@ -126,11 +120,7 @@ fn names() {
         ("fd00--5.default.pod.cluster.local.", AAAA, "fd00::5"),
         ("web.default.pod.cluster.local.", A, "nxdomain"),
         ("9.0.96.10.in-addr.arpa.", PTR, "web.default.svc.cluster.local."),
-        (
-            "5.0.244.10.in-addr.arpa.",
-            PTR,
-            "db-0.db.default.svc.cluster.local.",
-        ),
+        ("5.0.244.10.in-addr.arpa.", PTR, "db-0.db.default.svc.cluster.local."),
         ("8.8.8.8.in-addr.arpa.", PTR, "elsewhere"),
         ("a.example.", A, "elsewhere"),
         ("notcluster.local.", A, "elsewhere"),

@@ -14,9 +14,8 @@ impl Directory for Crowd {
     }
 
     fn slices(&self, _: &str, _: &str) -> Vec<Arc<EndpointSlice>> {
-        let endpoints: Vec<_> = (0..200)
-            .map(|n| serde_json::json!({"addresses": [format!("10.244.0.{n}")]}))
-            .collect();
+        let endpoints: Vec<_> =
+            (0..200).map(|n| serde_json::json!({"addresses": [format!("10.244.0.{n}")]})).collect();
         let slice =
             serde_json::json!({"metadata": {"name": "a"}, "addressType": "IPv4", "endpoints": endpoints});
         vec![Arc::new(serde_json::from_value(slice).unwrap())]
@@ -52,10 +51,7 @@ async fn ask(bytes: &[u8]) -> (Message, Message) {
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (udp_at, tcp_at) = (udp.local_addr().unwrap(), tcp.local_addr().unwrap());
-    let servers = [
-        tokio::spawn(serve_udp(udp, resolver.clone())),
-        tokio::spawn(serve_tcp(tcp, resolver)),
-    ];
+    let servers = [tokio::spawn(serve_udp(udp, resolver.clone())), tokio::spawn(serve_tcp(tcp, resolver))];
 
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     client.send_to(bytes, udp_at).await.unwrap();
@@ -64,10 +60,7 @@ async fn ask(bytes: &[u8]) -> (Message, Message) {
     let by_udp = Message::from_vec(&buffer[..length]).unwrap();
 
     let mut stream = TcpStream::connect(tcp_at).await.unwrap();
-    stream
-        .write_all(&(bytes.len() as u16).to_be_bytes())
-        .await
-        .unwrap();
+    stream.write_all(&(bytes.len() as u16).to_be_bytes()).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = vec![0; stream.read_u16().await.unwrap().into()];
     stream.read_exact(&mut answer).await.unwrap();
@@ -81,10 +74,7 @@ async fn ask(bytes: &[u8]) -> (Message, Message) {
 async fn long_answers_are_cut_by_udp_and_whole_by_tcp() {
     for payload in [None, Some(4096)] {
         let (udp, tcp) = ask(&question("crowd.default.svc.cluster.local.", payload)).await;
-        assert!(
-            udp.metadata.truncation && udp.answers.is_empty(),
-            "payload {payload:?}"
-        );
+        assert!(udp.metadata.truncation && udp.answers.is_empty(), "payload {payload:?}");
         assert_eq!(tcp.answers.len(), 200);
         assert_eq!(tcp.edns.is_some(), payload.is_some());
     }
