@@ -29,19 +29,12 @@ pub struct Observer {
 
 impl Access {
     pub fn new(authorizer: Authorizer) -> Access {
-        Access {
-            authorizer: RwLock::new(authorizer),
-            noted: Mutex::default(),
-        }
+        Access { authorizer: RwLock::new(authorizer), noted: Mutex::default() }
     }
 
     /// The authorizer with everything taken in that was told before this call.
     pub fn read(&self) -> RwLockReadGuard<'_, Authorizer> {
-        let pending = !self
-            .noted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty();
+        let pending = !self.noted.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         if pending {
             let mut authorizer = self.authorizer.write().unwrap_or_else(PoisonError::into_inner);
             // Taken under the write lock: two readers must not take in changes in another order than they were told.
@@ -58,27 +51,13 @@ fn take_in(authorizer: &mut Authorizer, noted: &Noted) {
     };
     let facts = Facts::of(entry);
     let object = noted.event.entry.as_ref().map(|entry| Facts::object(entry));
-    authorizer.observe(
-        noted.group,
-        noted.plural,
-        &facts.namespace,
-        &facts.name,
-        object.as_deref(),
-    );
+    authorizer.observe(noted.group, noted.plural, &facts.namespace, &facts.name, object.as_deref());
 }
 
 impl Sink for Observer {
     fn send(&self, event: &Arc<Event>) -> bool {
-        let noted = Noted {
-            group: self.group,
-            plural: self.plural,
-            event: Arc::clone(event),
-        };
-        self.access
-            .noted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(noted);
+        let noted = Noted { group: self.group, plural: self.plural, event: Arc::clone(event) };
+        self.access.noted.lock().unwrap_or_else(PoisonError::into_inner).push(noted);
         true
     }
 }

@@ -34,11 +34,7 @@ pub struct Wanted {
 
 impl Wanted {
     pub fn read(headers: &HeaderMap, include: Option<&str>, endpoint: Endpoint) -> Result<Wanted, ApiError> {
-        let text = |name| {
-            headers
-                .get(name)
-                .and_then(|value: &HeaderValue| value.to_str().ok())
-        };
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let representation = negotiate(text(ACCEPT), endpoint)?;
         let include = match representation.transform {
             Transform::Table(_) => table::Include::parse(include.unwrap_or_default())?,
@@ -82,11 +78,7 @@ pub fn object(code: u16, object: &Object<'_>, wanted: &Wanted) -> Result<Respons
             let rows = vec![object.value()];
             let metadata = rows[0]["metadata"]["resourceVersion"].clone();
             let table = table::table(object.kind, version, rows, now(), wanted.include);
-            Ok(value(
-                code,
-                &with_metadata(table, json!({"resourceVersion": metadata})),
-                wanted,
-            ))
+            Ok(value(code, &with_metadata(table, json!({"resourceVersion": metadata})), wanted))
         }
         Transform::Partial(version) => Ok(value(code, &partial(version, object.value()), wanted)),
         Transform::PartialList(_) => Err(not_acceptable(&format!(
@@ -123,15 +115,12 @@ pub fn list(kind: &'static Kind, listing: &Listing, wanted: &Wanted) -> Result<R
             "kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": metadata,
             "items": items().into_iter().map(without_type).collect::<Vec<_>>(),
         }),
-        Transform::Table(version) => with_metadata(
-            table::table(kind, version, items(), now(), wanted.include),
-            metadata,
-        ),
+        Transform::Table(version) => {
+            with_metadata(table::table(kind, version, items(), now(), wanted.include), metadata)
+        }
         Transform::PartialList(version) => {
-            let items: Vec<Value> = items()
-                .into_iter()
-                .map(|item| without_type(partial(version, item)))
-                .collect();
+            let items: Vec<Value> =
+                items().into_iter().map(|item| without_type(partial(version, item))).collect();
             json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"),
                 "metadata": metadata, "items": if items.is_empty() { Value::Null } else { items.into() },
@@ -238,9 +227,7 @@ pub fn bytes(code: u16, content_type: &'static str, bytes: Vec<u8>, gzip: bool) 
 }
 
 fn finish(code: u16, content_type: &'static str, bytes: Vec<u8>, gzip: bool) -> Response<BoxBody> {
-    let compressed = (gzip && bytes.len() > GZIP_FROM)
-        .then(|| compress(&bytes))
-        .flatten();
+    let compressed = (gzip && bytes.len() > GZIP_FROM).then(|| compress(&bytes)).flatten();
     let mut response = Response::new(full(compressed.clone().unwrap_or(bytes)));
     *response.status_mut() = http::StatusCode::from_u16(code).expect("codes of errors are valid");
     let headers = response.headers_mut();

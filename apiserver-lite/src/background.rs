@@ -32,15 +32,9 @@ pub fn follow(context: &Arc<Context>, _tasks: &mut JoinSet<&'static str>) -> Res
         let Some(kind) = kinds::stored(group, plural) else {
             continue;
         };
-        let observer = Observer {
-            access: context.access.clone(),
-            group,
-            plural,
-        };
+        let observer = Observer { access: context.access.clone(), group, plural };
         let prefix = route::key(kind, "", "");
-        let started = context
-            .store
-            .watch(&prefix, context.store.revision(), Box::new(observer));
+        let started = context.store.watch(&prefix, context.store.revision(), Box::new(observer));
         started.map_err(|error| Error::Bootstrap(error.to_string()))?;
     }
     for service in context.objects.list("", "services", None) {
@@ -56,11 +50,7 @@ pub fn spawn(
     tasks: &mut JoinSet<&'static str>,
 ) {
     tasks.spawn(compact(context.clone()));
-    tasks.spawn(keep_kubernetes_service(
-        context.clone(),
-        service.clone(),
-        address.port(),
-    ));
+    tasks.spawn(keep_kubernetes_service(context.clone(), service.clone(), address.port()));
 }
 
 /// Drops history by age and by size.
@@ -120,12 +110,8 @@ pub async fn request(service: &ApiService, method: &str, path: &str, body: Optio
         .expect("our own paths are valid");
     let Ok(response) = service.clone().handle(request).await;
     let code = response.status().as_u16();
-    let bytes = response
-        .into_body()
-        .collect()
-        .await
-        .map(|collected| collected.to_bytes())
-        .unwrap_or_default();
+    let bytes =
+        response.into_body().collect().await.map(|collected| collected.to_bytes()).unwrap_or_default();
     (code, serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
@@ -144,11 +130,7 @@ pub async fn bootstrap(context: &Context, service: &ApiService) -> Result<(), St
 async fn ensure(service: &ApiService, object: &Value) -> Result<(), String> {
     let collection = collection_of(object).ok_or_else(|| format!("no such kind: {object}"))?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    if request(service, "GET", &format!("{collection}/{name}"), None)
-        .await
-        .0
-        == 200
-    {
+    if request(service, "GET", &format!("{collection}/{name}"), None).await.0 == 200 {
         return Ok(());
     }
     match request(service, "POST", &collection, Some(object)).await {
@@ -162,20 +144,11 @@ fn collection_of(object: &Value) -> Option<String> {
     let api_version = object["apiVersion"].as_str()?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let kind = kinds::by_kind(group, version, object["kind"].as_str()?)?;
-    let base = if group.is_empty() {
-        format!("/api/{version}")
-    } else {
-        format!("/apis/{group}/{version}")
-    };
-    Some(
-        match object["metadata"]["namespace"]
-            .as_str()
-            .filter(|_| kind.namespaced)
-        {
-            Some(namespace) => format!("{base}/namespaces/{namespace}/{}", kind.plural),
-            None => format!("{base}/{}", kind.plural),
-        },
-    )
+    let base = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+    Some(match object["metadata"]["namespace"].as_str().filter(|_| kind.namespaced) {
+        Some(namespace) => format!("{base}/namespaces/{namespace}/{}", kind.plural),
+        None => format!("{base}/{}", kind.plural),
+    })
 }
 
 /// Keeps Service `kubernetes` and its endpoints in namespace `default` as they must be.
@@ -200,10 +173,7 @@ async fn keep_kubernetes_service(context: Arc<Context>, service: ApiService, por
 async fn reconcile(service: &ApiService, wanted: &Value) -> Result<(), String> {
     ensure(service, wanted).await?;
     let collection = collection_of(wanted).unwrap_or_default();
-    let path = format!(
-        "{collection}/{}",
-        wanted["metadata"]["name"].as_str().unwrap_or_default()
-    );
+    let path = format!("{collection}/{}", wanted["metadata"]["name"].as_str().unwrap_or_default());
     let (_, present) = request(service, "GET", &path, None).await;
     let Some(changed) = kubernetes::corrected(&present, wanted) else {
         return Ok(());

@@ -36,10 +36,7 @@ pub async fn read(mut body: BoxBody) -> Result<Bytes, ApiError> {
 }
 
 pub fn content_type(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .filter(|value| !value.is_empty())
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
 }
 
 /// Decodes an object of a kind, as it came.
@@ -49,11 +46,7 @@ pub fn decode(
     kind: &Kind,
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
-    let expected = Expected {
-        group: kind.group,
-        version: kind.version,
-        kind: kind.kind,
-    };
+    let expected = Expected { group: kind.group, version: kind.version, kind: kind.kind };
     decode_as(bytes, headers, schema::type_of(kind), expected, validation)
 }
 
@@ -64,22 +57,12 @@ pub fn decode_as(
     expected: Expected<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
-    schema::decode(
-        bytes,
-        Media::parse(content_type(headers))?,
-        ty,
-        expected,
-        validation,
-    )
+    schema::decode(bytes, Media::parse(content_type(headers))?, ty, expected, validation)
 }
 
 /// The DeleteOptions of a body. Any group's version is accepted, as upstream does.
 pub fn delete_options(bytes: &[u8], headers: &HeaderMap) -> Result<Value, ApiError> {
-    let expected = Expected {
-        group: "",
-        version: "v1",
-        kind: "DeleteOptions",
-    };
+    let expected = Expected { group: "", version: "v1", kind: "DeleteOptions" };
     let options = match Media::parse(content_type(headers))? {
         Media::Protobuf => return kedge_apiserver_core::protobuf::decode(bytes, expected),
         Media::Yaml => serde_yaml_ng::from_slice(bytes).map_err(|e| e.to_string()),

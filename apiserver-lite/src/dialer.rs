@@ -30,13 +30,8 @@ impl KubeletAddress {
         let addresses = node["status"]["addresses"].as_array()?;
         let internal = addresses.iter().find(|address| address["type"] == "InternalIP")?;
         let ip: IpAddr = internal["address"].as_str()?.parse().ok()?;
-        let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
-            .as_u64()
-            .unwrap_or(0);
-        let port = u16::try_from(port)
-            .ok()
-            .filter(|port| *port != 0)
-            .unwrap_or(10250);
+        let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().unwrap_or(0);
+        let port = u16::try_from(port).ok().filter(|port| *port != 0).unwrap_or(10250);
         Some(KubeletAddress(SocketAddr::new(ip, port)))
     }
 }
@@ -44,17 +39,13 @@ impl KubeletAddress {
 impl Dialer {
     /// Presents the API server's kubelet client certificate and trusts the cluster's authority.
     pub fn new(pki: &Pki) -> Result<Dialer, String> {
-        Ok(Dialer {
-            kubelet: Arc::new(client_config(&pki.ca, &pki.apiserver_kubelet_client)?),
-        })
+        Ok(Dialer { kubelet: Arc::new(client_config(&pki.ca, &pki.apiserver_kubelet_client)?) })
     }
 
     pub async fn kubelet(&self, address: KubeletAddress) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = self.tcp(address.0).await?;
         let name = ServerName::IpAddress(address.0.ip().into());
-        TlsConnector::from(self.kubelet.clone())
-            .connect(name, stream)
-            .await
+        TlsConnector::from(self.kubelet.clone()).connect(name, stream).await
     }
 
     /// A plain connection, to a pod or a service's endpoint.
@@ -68,9 +59,7 @@ impl Dialer {
 fn client_config(authority: &str, pair: &Pair) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
-        roots
-            .add(certificate.map_err(|e| e.to_string())?)
-            .map_err(|e| e.to_string())?;
+        roots.add(certificate.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
     }
     let (chain, key) = chain_and_key(pair)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());

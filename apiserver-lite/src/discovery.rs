@@ -24,10 +24,7 @@ pub fn handle(context: &Context, call: &Call, what: &Discovery) -> Answer {
         if call.method != Method::GET {
             return Err(not_allowed());
         }
-        return Ok(aggregated_document(
-            *what == Discovery::Core,
-            headers.get(IF_NONE_MATCH),
-        ));
+        return Ok(aggregated_document(*what == Discovery::Core, headers.get(IF_NONE_MATCH)));
     }
     let any_method = *what == Discovery::Groups;
     if call.method != Method::GET && call.method != Method::HEAD && !any_method {
@@ -35,10 +32,7 @@ pub fn handle(context: &Context, call: &Call, what: &Discovery) -> Answer {
     }
     let document = match what {
         Discovery::Core => {
-            let host = headers
-                .get(HOST)
-                .and_then(|host| host.to_str().ok())
-                .map(str::to_owned);
+            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
             let port = context.config.listen.port();
             let server = host.unwrap_or_else(|| format!("{}:{port}", context.config.advertise));
             listing::api_versions(&server)
@@ -57,10 +51,7 @@ fn aggregated_document(core: bool, known: Option<&HeaderValue>) -> Response<BoxB
         [true, false].map(|core| {
             let text = aggregated::document(core).to_string();
             let hash = HeaderValue::from_str(&format!("\"{}\"", aggregated::hash(&text)));
-            (
-                text.into_bytes(),
-                hash.expect("a hash in hexadecimal is a valid header value"),
-            )
+            (text.into_bytes(), hash.expect("a hash in hexadecimal is a valid header value"))
         })
     });
     let (bytes, etag) = &documents[usize::from(!core)];
@@ -113,33 +104,19 @@ pub fn openid(context: &Context, call: &Call) -> Answer {
     let headers = &call.parts.headers;
     let (document, content_type) = match call.attributes.path.as_str() {
         "/.well-known/openid-configuration" => {
-            let host = headers
-                .get(HOST)
-                .and_then(|host| host.to_str().ok())
-                .unwrap_or_default();
-            (
-                context.authenticator.openid_configuration(host),
-                "application/json",
-            )
+            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            (context.authenticator.openid_configuration(host), "application/json")
         }
         "/openid/v1/jwks" => (context.authenticator.jwks(), JWKS),
         _ => return Err(not_found()),
     };
-    let accept = headers
-        .get(ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .unwrap_or("*/*");
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
     if content_type == JWKS && !accept.contains(JWKS) && !accept.contains("*/*") {
         let message = format!("406: Not Acceptable\n\nAvailable representations: {JWKS}");
-        return Err(ApiError {
-            details: json!({}),
-            ..ApiError::new(406, "NotAcceptable", message)
-        });
+        return Err(ApiError { details: json!({}), ..ApiError::new(406, "NotAcceptable", message) });
     }
     let mut response = answer::text(200, content_type, document.to_string());
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
     Ok(response)
 }
 

@@ -12,17 +12,11 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 type Check = (&'static str, fn(&Context) -> bool);
 
 /// The store keeps the name that clients and monitors ask for.
-const ALWAYS: &[Check] = &[
-    ("ping", |_| true),
-    ("log", |_| true),
-    ("etcd", |context| context.store.revision().0 > 0),
-];
+const ALWAYS: &[Check] =
+    &[("ping", |_| true), ("log", |_| true), ("etcd", |context| context.store.revision().0 > 0)];
 const READY: &[Check] = &[
     ("poststarthook/rbac/bootstrap-roles", Context::is_ready),
-    (
-        "poststarthook/start-system-namespaces-controller",
-        Context::is_ready,
-    ),
+    ("poststarthook/start-system-namespaces-controller", Context::is_ready),
     ("shutdown", |context| !context.is_shut_down()),
 ];
 

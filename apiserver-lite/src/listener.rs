@@ -48,11 +48,7 @@ pub async fn run(
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let slot = slots
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = shutdown.wait_for(|stop| *stop) => break,
@@ -89,27 +85,15 @@ async fn connection(
 ) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
     let tls = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await??;
-    let certificates = tls
-        .get_ref()
-        .1
-        .peer_certificates()
-        .unwrap_or_default()
-        .to_vec()
-        .into();
-    let peer = Peer {
-        address,
-        certificates,
-    };
+    let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default().to_vec().into();
+    let peer = Peer { address, certificates };
     let handler = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(incoming);
         request.extensions_mut().insert(peer.clone());
         service.clone().handle(request)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -117,9 +101,7 @@ async fn connection(
         .max_header_list_size(HEADER_BYTES_MAX)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(30));
-    let connection = builder
-        .serve_connection_with_upgrades(TokioIo::new(tls), handler)
-        .into_owned();
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), handler).into_owned();
     watcher.watch(connection).await
 }
 
@@ -129,7 +111,5 @@ fn incoming(body: Incoming) -> BoxBody {
 
 /// A body that is known whole.
 pub fn full(bytes: impl Into<Bytes>) -> BoxBody {
-    http_body_util::Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed_unsync()
+    http_body_util::Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }

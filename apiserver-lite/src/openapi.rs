@@ -25,30 +25,20 @@ pub fn handle(call: &Call) -> Answer {
     match path.strip_prefix(PREFIX) {
         Some("") => Ok(index()),
         Some(rest) => document(call, rest.trim_start_matches('/')),
-        None => Ok(answer::text(
-            404,
-            "text/plain; charset=utf-8",
-            "404 page not found\n",
-        )),
+        None => Ok(answer::text(404, "text/plain; charset=utf-8", "404 page not found\n")),
     }
 }
 
 fn index() -> Response<BoxBody> {
     let body = openapi::index(GIT_VERSION).to_string();
     let mut response = answer::text(200, "text/plain; charset=utf-8", body);
-    response
-        .headers_mut()
-        .insert(LAST_MODIFIED, date(SystemTime::now()));
+    response.headers_mut().insert(LAST_MODIFIED, date(SystemTime::now()));
     response
 }
 
 fn document(call: &Call, path: &str) -> Answer {
     if path.is_empty() || !openapi::paths().iter().any(|known| known == path) {
-        return Ok(answer::text(
-            404,
-            "text/plain; charset=utf-8",
-            "404 page not found\n",
-        ));
+        return Ok(answer::text(404, "text/plain; charset=utf-8", "404 page not found\n"));
     }
     let hash = openapi::hash(path, GIT_VERSION);
     let headers = &call.parts.headers;
@@ -60,9 +50,7 @@ fn document(call: &Call, path: &str) -> Answer {
         let mut moved = Response::new(full(""));
         *moved.status_mut() = StatusCode::MOVED_PERMANENTLY;
         moved.headers_mut().insert(LOCATION, location);
-        moved
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        moved.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         moved
     } else if headers.get(IF_NONE_MATCH) == Some(&etag) {
         let mut known = Response::new(full(""));
@@ -70,10 +58,8 @@ fn document(call: &Call, path: &str) -> Answer {
         known
     } else {
         let bytes = openapi::document(path, GIT_VERSION).unwrap_or_default();
-        let gzip = headers
-            .get(ACCEPT_ENCODING)
-            .and_then(|e| e.to_str().ok())
-            .is_some_and(|e| e.contains("gzip"));
+        let gzip =
+            headers.get(ACCEPT_ENCODING).and_then(|e| e.to_str().ok()).is_some_and(|e| e.contains("gzip"));
         let mut found = answer::bytes(200, "application/json", bytes.to_vec(), gzip);
         found.headers_mut().insert(LAST_MODIFIED, date(SystemTime::now()));
         found
@@ -95,8 +81,6 @@ fn document(call: &Call, path: &str) -> Answer {
 /// An HTTP date.
 fn date(time: SystemTime) -> HeaderValue {
     use time::format_description::well_known::Rfc2822;
-    let text = time::OffsetDateTime::from(time)
-        .format(&Rfc2822)
-        .unwrap_or_default();
+    let text = time::OffsetDateTime::from(time).format(&Rfc2822).unwrap_or_default();
     HeaderValue::from_str(&text.replace("+0000", "GMT")).unwrap_or(HeaderValue::from_static(""))
 }

@@ -40,10 +40,8 @@ fn offered(target: &Target) -> Vec<&'static str> {
     if let Some(subresource) = target.subresource {
         return subresource.verbs.to_vec();
     }
-    let (item, own_scope) = (
-        !target.name.is_empty(),
-        !target.kind.namespaced || !target.namespace.is_empty(),
-    );
+    let (item, own_scope) =
+        (!target.name.is_empty(), !target.kind.namespaced || !target.namespace.is_empty());
     let here = |verb: &&'static str| match *verb {
         "get" | "update" | "patch" | "delete" => item,
         "create" | "deletecollection" => !item && own_scope,
@@ -114,19 +112,13 @@ async fn get(context: &Arc<Context>, call: &Call, target: &Target) -> Answer {
     let entry = context.store.get(&target.key()).ok_or_else(|| missing(target))?;
     let encoded = match target.subresource.map(|s| s.name) {
         Some("scale") => {
-            let scale = subresources::scale_of(
-                target.kind,
-                &kedge_apiserver_core::registry::encode::decode(&entry),
-            );
+            let scale =
+                subresources::scale_of(target.kind, &kedge_apiserver_core::registry::encode::decode(&entry));
             return Ok(answer::value(200, &scale, &wanted));
         }
         _ => Encoded::stored(&entry),
     };
-    let object = Object {
-        kind: target.kind,
-        encoded: &encoded,
-        revision: Some(entry.mod_revision),
-    };
+    let object = Object { kind: target.kind, encoded: &encoded, revision: Some(entry.mod_revision) };
     answer::object(200, &object, &wanted)
 }
 
@@ -183,10 +175,7 @@ impl Writing<'_> {
             let step = self.decide(decide)?;
             let Some(txn) = step.txn else {
                 context.services.release(&step.reserved);
-                return Ok(Committed {
-                    reply: reply.unwrap_or(step.reply),
-                    revision: None,
-                });
+                return Ok(Committed { reply: reply.unwrap_or(step.reply), revision: None });
             };
             match commit(context, txn).await {
                 Ok(revision) => {
@@ -209,12 +198,7 @@ impl Writing<'_> {
         }
         let kind = self.target.kind;
         let why = "the object changes faster than this request can; please try again";
-        Err(ApiError::conflict(
-            kind.group,
-            kind.plural,
-            &self.target.name,
-            why,
-        ))
+        Err(ApiError::conflict(kind.group, kind.plural, &self.target.name, why))
     }
 
     fn decide(
@@ -241,10 +225,7 @@ impl Writing<'_> {
 /// A reply whose revision is known.
 fn fixed(reply: Reply, revision: Revision) -> Reply {
     match reply.body {
-        Body::Object(encoded, _) => Reply {
-            body: Body::Object(encoded, Version::Of(revision)),
-            ..reply
-        },
+        Body::Object(encoded, _) => Reply { body: Body::Object(encoded, Version::Of(revision)), ..reply },
         Body::Plain(_) => reply,
     }
 }
@@ -262,9 +243,7 @@ fn suffix() -> String {
 async fn commit(context: &Context, txn: Txn) -> Result<Revision, StoreError> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     // The asker may be gone; the write stands all the same.
-    context
-        .store
-        .commit(txn, Box::new(move |result| drop(sender.send(result))));
+    context.store.commit(txn, Box::new(move |result| drop(sender.send(result))));
     receiver.await.unwrap_or(Err(StoreError::Closed))
 }
 
@@ -283,15 +262,7 @@ impl Committed {
                     Version::Of(revision) => Some(*revision),
                     Version::Absent => None,
                 };
-                answer::object(
-                    self.reply.code,
-                    &Object {
-                        kind,
-                        encoded,
-                        revision,
-                    },
-                    wanted,
-                )?
+                answer::object(self.reply.code, &Object { kind, encoded, revision }, wanted)?
             }
         };
         let warnings: Vec<String> = more_warnings.into_iter().chain(self.reply.warnings).collect();
@@ -316,24 +287,11 @@ async fn write_request(
     let apply =
         body::content_type(&call.parts.headers).is_some_and(|t| t.starts_with("application/apply-patch"));
     let mut options = WriteOptions::read(&call.query, name, verb == "patch" && apply)?;
-    let agent = call
-        .parts
-        .headers
-        .get(USER_AGENT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let agent = call.parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     options.field_manager = managed_fields::manager_name(&options.field_manager, agent);
     let bytes = body::read(request_body).await?;
-    let request = Request {
-        headers: &call.parts.headers,
-        bytes: &bytes,
-    };
-    let writing = Writing {
-        context,
-        target: &target,
-        attributes: &call.attributes,
-        options: &options,
-    };
+    let request = Request { headers: &call.parts.headers, bytes: &bytes };
+    let writing = Writing { context, target: &target, attributes: &call.attributes, options: &options };
     match verb {
         "create" => create(&writing, &request, &wanted).await,
         "update" => put(&writing, &request, &wanted).await,
@@ -353,11 +311,8 @@ fn decode(writing: &Writing<'_>, request: &Request<'_>) -> Result<(Value, Vec<St
     let own = target.subresource.filter(|s| s.kind != target.kind.kind);
     let decoded = match own {
         Some(subresource) => {
-            let expected = Expected {
-                group: subresource.group,
-                version: subresource.version,
-                kind: subresource.kind,
-            };
+            let expected =
+                Expected { group: subresource.group, version: subresource.version, kind: subresource.kind };
             let ty = schema::type_of_subresource(subresource).ok_or_else(not_allowed)?;
             body::decode_as(request.bytes, request.headers, ty, expected, validation)?
         }
@@ -381,14 +336,7 @@ async fn create(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) -
     let target = writing.target;
     if target.subresource.is_some_and(|s| s.name == "token") || !target.kind.is_stored() {
         let (value, warnings) = decode(writing, request)?;
-        return special::create(
-            writing.context,
-            target,
-            writing.attributes,
-            value,
-            wanted,
-            &warnings,
-        );
+        return special::create(writing.context, target, writing.attributes, value, wanted, &warnings);
     }
     let (value, warnings) = decode(writing, request)?;
     let committed = match target.subresource.map(|s| s.name) {
@@ -405,9 +353,7 @@ async fn put(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) -> A
     let (value, warnings) = decode(writing, request)?;
     check_name(&value, &target.name)?;
     if target.subresource.is_some_and(|s| s.name == "scale") {
-        let committed = writing
-            .run(&|call| subresources::update_scale(call, &|_| Ok(value.clone())))
-            .await?;
+        let committed = writing.run(&|call| subresources::update_scale(call, &|_| Ok(value.clone()))).await?;
         return scale_answer(target, committed, wanted, warnings);
     }
     let committed = writing
@@ -452,32 +398,18 @@ async fn patch(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) ->
     let target = writing.target;
     let Some(format) = patch::Format::parse(body::content_type(request.headers)) else {
         let message = "415: Unsupported Media Type";
-        return Err(ApiError {
-            details: json!({}),
-            ..ApiError::new(415, "UnsupportedMediaType", message)
-        });
+        return Err(ApiError { details: json!({}), ..ApiError::new(415, "UnsupportedMediaType", message) });
     };
     let patch = Patch::parse(format, request.bytes)?;
     let own = target.subresource.filter(|s| s.kind != target.kind.kind);
     let (ty, expected) = match own {
         Some(s) => {
-            let expected = Expected {
-                group: s.group,
-                version: s.version,
-                kind: s.kind,
-            };
+            let expected = Expected { group: s.group, version: s.version, kind: s.kind };
             (schema::type_of_subresource(s).ok_or_else(not_allowed)?, expected)
         }
         None => {
             let kind = target.kind;
-            (
-                schema::type_of(kind),
-                Expected {
-                    group: kind.group,
-                    version: kind.version,
-                    kind: kind.kind,
-                },
-            )
+            (schema::type_of(kind), Expected { group: kind.group, version: kind.version, kind: kind.kind })
         }
     };
     let warnings: Mutex<Vec<String>> = Mutex::default();
@@ -488,9 +420,7 @@ async fn patch(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) ->
     };
     let taken = || std::mem::take(&mut *warnings.lock().expect("nothing panics while it is held"));
     if own.is_some() {
-        let committed = writing
-            .run(&|call| subresources::update_scale(call, &apply))
-            .await?;
+        let committed = writing.run(&|call| subresources::update_scale(call, &apply)).await?;
         return scale_answer(target, committed, wanted, taken());
     }
     let whole = |stored: &Value| -> Result<Value, ApiError> {
@@ -508,12 +438,7 @@ async fn remove(context: &Arc<Context>, call: Call, request_body: BoxBody, targe
     let wanted = wanted(&call.parts.headers, &call.query)?;
     let options = delete_options(&call.query, &call.parts.headers, &body::read(request_body).await?)?;
     let write_options = WriteOptions::default();
-    let writing = Writing {
-        context,
-        target: &target,
-        attributes: &call.attributes,
-        options: &write_options,
-    };
+    let writing = Writing { context, target: &target, attributes: &call.attributes, options: &write_options };
     let committed = writing.run(&|call| delete::delete(call, &options)).await?;
     committed.answer(target.kind, &wanted, Vec::new())
 }
@@ -545,21 +470,10 @@ async fn delete_collection(
     let write_options = WriteOptions::default();
     for entry in &listing.entries {
         let name = entry.key.rsplit('/').next().unwrap_or_default();
-        let one = Target {
-            name: name.to_owned(),
-            ..target.clone()
-        };
-        let attributes = Attributes {
-            name: name.to_owned(),
-            verb: "delete".to_owned(),
-            ..call.attributes.clone()
-        };
-        let writing = Writing {
-            context,
-            target: &one,
-            attributes: &attributes,
-            options: &write_options,
-        };
+        let one = Target { name: name.to_owned(), ..target.clone() };
+        let attributes =
+            Attributes { name: name.to_owned(), verb: "delete".to_owned(), ..call.attributes.clone() };
+        let writing = Writing { context, target: &one, attributes: &attributes, options: &write_options };
         match writing.run(&|call| delete::delete(call, &options)).await {
             Ok(_) => {}
             // Somebody else was faster.

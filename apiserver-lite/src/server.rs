@@ -47,14 +47,8 @@ impl Server {
         let authenticator = authenticator(&config, &pki)?;
         let dialer = Dialer::new(&pki).map_err(Error::Certificate)?;
         let roots = config.roots.clone();
-        let context = Arc::new(Context::new(
-            config,
-            pki.clone(),
-            store,
-            authenticator,
-            dialer,
-            shutdown.clone(),
-        ));
+        let context =
+            Arc::new(Context::new(config, pki.clone(), store, authenticator, dialer, shutdown.clone()));
         let service = ApiService::new(context.clone());
         let mut tasks = JoinSet::new();
         background::follow(&context, &mut tasks)?;
@@ -76,11 +70,7 @@ impl Server {
         });
         context.set_ready();
         tracing::info!(%address, "the API server is ready");
-        Ok(Server {
-            context,
-            address,
-            tasks: Arc::new(Mutex::new(Some(tasks))),
-        })
+        Ok(Server { context, address, tasks: Arc::new(Mutex::new(Some(tasks))) })
     }
 
     /// The API for clients in this process. A request's identity is its `kedge_api::Identity` extension.
@@ -133,15 +123,10 @@ fn authenticator(config: &Config, pki: &Pki) -> Result<Authenticator, Error> {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => Error::PortInUse { address },
-            _ => Error::Listen {
-                address,
-                cause: error.to_string(),
-            },
-        })
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => Error::PortInUse { address },
+        _ => Error::Listen { address, cause: error.to_string() },
+    })
 }
 
 fn names(config: &Config, port: u16) -> Names {
@@ -160,9 +145,7 @@ fn server_config(pki: &Pki) -> Result<Arc<ServerConfig>, Error> {
     let unusable = |cause: &dyn std::fmt::Display| Error::Certificate(cause.to_string());
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pki.ca.as_bytes()) {
-        roots
-            .add(certificate.map_err(|e| unusable(&e))?)
-            .map_err(|e| unusable(&e))?;
+        roots.add(certificate.map_err(|e| unusable(&e))?).map_err(|e| unusable(&e))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())

@@ -53,19 +53,12 @@ impl ApiService {
         let audit_id = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(fresh_id);
         let method = request.method().clone();
         let context = self.context.clone();
-        let outcome = AssertUnwindSafe(respond(&self.context, request))
-            .catch_unwind()
-            .await;
+        let outcome = AssertUnwindSafe(respond(&self.context, request)).catch_unwind().await;
         let (label, mut response) = outcome.unwrap_or_else(|_| {
             let why = "This request caused apiserver to panic. Look in the logs for details.";
             ("panic", answer::error(&ApiError::new(500, "InternalError", why)))
         });
-        context.metrics.observe(
-            method.as_str(),
-            label,
-            response.status().as_u16(),
-            started.elapsed(),
-        );
+        context.metrics.observe(method.as_str(), label, response.status().as_u16(), started.elapsed());
         response.headers_mut().insert(AUDIT_ID, audit_id);
         Ok(response)
     }
@@ -99,12 +92,7 @@ async fn respond(context: &Arc<Context>, request: Request<BoxBody>) -> (&'static
     let path = decode(parts.uri.path(), false);
     let method = parts.method.clone();
     let attributes = info::attributes(identity, method.as_str(), &path, &query);
-    let call = Call {
-        method,
-        attributes,
-        query,
-        parts,
-    };
+    let call = Call { method, attributes, query, parts };
     if let Err(error) = authorize(context, &call.attributes) {
         return ("forbidden", answer::error(&error));
     }
@@ -119,9 +107,7 @@ fn identify(context: &Context, parts: &Parts) -> Result<Identity, ApiError> {
         (Some(identity), None) => identity.clone(),
         _ => {
             let certificates = peer.map_or(&[][..], |peer| &peer.certificates);
-            context
-                .authenticator
-                .authenticate(&parts.headers, certificates, &context.objects, now())?
+            context.authenticator.authenticate(&parts.headers, certificates, &context.objects, now())?
         }
     };
     match authn::wanted(&parts.headers)? {
@@ -145,11 +131,7 @@ async fn admit(context: &Arc<Context>, call: Call, body: BoxBody, route: Route) 
     let reading = matches!(call.method, Method::GET | Method::HEAD);
     let slots = if reading { &context.reads } else { &context.writes };
     let Ok(_slot) = slots.try_acquire() else {
-        let mut error = ApiError::new(
-            429,
-            "TooManyRequests",
-            "Too many requests, please try again later.",
-        );
+        let mut error = ApiError::new(429, "TooManyRequests", "Too many requests, please try again later.");
         error.retry_after_s = Some(1);
         return ("overload", Err(error));
     };
@@ -163,10 +145,7 @@ async fn admit(context: &Arc<Context>, call: Call, body: BoxBody, route: Route) 
 fn is_long_running(call: &Call) -> bool {
     let attributes = &call.attributes;
     attributes.verb == "watch"
-        || matches!(
-            attributes.subresource.as_str(),
-            "exec" | "attach" | "portforward" | "proxy" | "log"
-        )
+        || matches!(attributes.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy" | "log")
 }
 
 async fn dispatch(context: &Arc<Context>, call: Call, body: BoxBody, route: Route) -> (&'static str, Answer) {
@@ -193,14 +172,7 @@ async fn other(context: &Arc<Context>, call: &Call) -> (&'static str, Answer) {
         "openapi" => ("openapi", openapi::handle(call)),
         ".well-known" | "openid" => ("openid", discovery::openid(context, call)),
         "" => ("root", discovery::root(call)),
-        _ => (
-            "missing",
-            Ok(answer::text(
-                404,
-                "text/plain; charset=utf-8",
-                "404 page not found\n",
-            )),
-        ),
+        _ => ("missing", Ok(answer::text(404, "text/plain; charset=utf-8", "404 page not found\n"))),
     }
 }
 
@@ -215,16 +187,10 @@ fn first_label(first: &str) -> &'static str {
 /// A path below `/api` or `/apis` that is not there.
 pub fn not_found() -> ApiError {
     let message = "the server could not find the requested resource";
-    ApiError {
-        details: serde_json::json!({}),
-        ..ApiError::new(404, "NotFound", message)
-    }
+    ApiError { details: serde_json::json!({}), ..ApiError::new(404, "NotFound", message) }
 }
 
 pub fn not_allowed() -> ApiError {
     let message = "the server does not allow this method on the requested resource";
-    ApiError {
-        details: serde_json::json!({}),
-        ..ApiError::new(405, "MethodNotAllowed", message)
-    }
+    ApiError { details: serde_json::json!({}), ..ApiError::new(405, "MethodNotAllowed", message) }
 }

@@ -32,9 +32,7 @@ pub fn create(
         ("", "serviceaccounts") => {
             let jti = uuid::Uuid::new_v4().to_string();
             let (namespace, name) = (&target.namespace, &target.name);
-            context
-                .authenticator
-                .token_request(namespace, name, &value, &context.objects, now(), &jti)
+            context.authenticator.token_request(namespace, name, &value, &context.objects, now(), &jti)
         }
         ("authentication.k8s.io", "tokenreviews") => {
             context.authenticator.token_review(value, &context.objects, now())
@@ -84,11 +82,7 @@ pub fn list(_target: &Target, wanted: &Wanted) -> Answer {
 pub async fn stream(context: &Arc<Context>, call: Call, body: BoxBody, target: &Target) -> Answer {
     let entry = context.store.get(&target.key());
     let Some(entry) = entry else {
-        return Err(ApiError::not_found(
-            target.kind.group,
-            target.kind.plural,
-            &target.name,
-        ));
+        return Err(ApiError::not_found(target.kind.group, target.kind.plural, &target.name));
     };
     let subresource = target.subresource.map_or("", |subresource| subresource.name);
     match upgrade::Kind::of_subresource(subresource) {

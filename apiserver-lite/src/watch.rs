@@ -67,12 +67,7 @@ pub fn handle(context: &Arc<Context>, target: &Target, options: &ListOptions, wa
         Err(StoreError::Compacted { asked, oldest }) => return Ok(one_error(&too_old(asked, oldest))),
         Err(error) => return Err(ApiError::internal(error)),
     };
-    let mut frames = Frames {
-        kind: target.kind,
-        filter,
-        wanted: wanted.clone(),
-        header_sent: false,
-    };
+    let mut frames = Frames { kind: target.kind, filter, wanted: wanted.clone(), header_sent: false };
     let mut ready: VecDeque<Bytes> = VecDeque::new();
     for entry in &start.initial {
         ready.push_back(frames.added(entry));
@@ -84,10 +79,7 @@ pub fn handle(context: &Arc<Context>, target: &Target, options: &ListOptions, wa
         ready.extend(frames.event(event));
     }
     let reader = Reader {
-        _watching: Watching {
-            context: context.clone(),
-            id: watched.id,
-        },
+        _watching: Watching { context: context.clone(), id: watched.id },
         context: context.clone(),
         after: start.after,
         events,
@@ -97,17 +89,13 @@ pub fn handle(context: &Arc<Context>, target: &Target, options: &ListOptions, wa
         next_bookmark: Instant::now() + BOOKMARK,
         end: Instant::now() + life(options.timeout_s),
     };
-    let body = stream::unfold(reader, |mut reader| async move {
-        reader.next().await.map(|bytes| (bytes, reader))
-    });
+    let body =
+        stream::unfold(reader, |mut reader| async move { reader.next().await.map(|bytes| (bytes, reader)) });
     Ok(stream_of(body))
 }
 
 fn life(timeout_s: Option<i64>) -> Duration {
-    match timeout_s
-        .and_then(|seconds| u64::try_from(seconds).ok())
-        .filter(|seconds| *seconds > 0)
-    {
+    match timeout_s.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0) {
         Some(seconds) => Duration::from_secs(seconds),
         // Spread, so that watches that began together do not end together.
         None => Duration::from_secs(LIFE_MIN_S + u64::from(uuid::Uuid::new_v4().as_fields().1) % LIFE_MIN_S),
@@ -162,8 +150,7 @@ impl Reader {
         while let Ok(event) = self.events.try_recv() {
             self.take(&event);
         }
-        self.ready
-            .push_back(self.frames.bookmark(revision.max(self.after), false));
+        self.ready.push_back(self.frames.bookmark(revision.max(self.after), false));
     }
 
     /// One frame is sent as it is, shared; several are joined, so that the connection sees one write.

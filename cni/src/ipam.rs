@@ -54,11 +54,7 @@ impl Leases {
                 }
             }
         }
-        Ok(Leases {
-            dir: dir.to_owned(),
-            leases,
-            next: 0,
-        })
+        Ok(Leases { dir: dir.to_owned(), leases, next: 0 })
     }
 
     pub fn get(&self, sandbox_id: &str) -> Option<&Lease> {
@@ -71,11 +67,8 @@ impl Leases {
 
     /// One free address of the range; the first and last of an IPv4 range are nobody's.
     pub fn pick(&mut self, range: &IpNet) -> Result<IpAddr, Error> {
-        let taken: BTreeSet<IpAddr> = self
-            .leases
-            .values()
-            .flat_map(|lease| lease.ips.iter().copied())
-            .collect();
+        let taken: BTreeSet<IpAddr> =
+            self.leases.values().flat_map(|lease| lease.ips.iter().copied()).collect();
         let size = usable(range);
         // One more try than there are leases must find a free one.
         for step in 0..size.min(taken.len() as u128 + 1) {
@@ -123,10 +116,7 @@ impl Leases {
 fn read(path: &Path) -> io::Result<Lease> {
     let lease: Lease = serde_json::from_slice(&fs::read(path)?)?;
     if lease.version != LEASE_VERSION {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("version {}", lease.version),
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("version {}", lease.version)));
     }
     Ok(lease)
 }
@@ -157,9 +147,7 @@ mod tests {
     }
 
     fn take(leases: &mut Leases, id: &str, range: &str) -> Result<String, String> {
-        let ip = leases
-            .pick(&range.parse().unwrap())
-            .map_err(|error| error.to_string())?;
+        let ip = leases.pick(&range.parse().unwrap()).map_err(|error| error.to_string())?;
         leases.put(id, vec![ip], "veth", 1).unwrap();
         Ok(ip.to_string())
     }
@@ -168,12 +156,7 @@ mod tests {
     fn addresses_go_round_and_run_out() {
         let (_dir, mut leases) = leases();
         let range = "10.244.0.0/29";
-        for (id, ip) in [
-            ("a", "10.244.0.1"),
-            ("b", "10.244.0.2"),
-            ("c", "10.244.0.3"),
-            ("d", "10.244.0.4"),
-        ] {
+        for (id, ip) in [("a", "10.244.0.1"), ("b", "10.244.0.2"), ("c", "10.244.0.3"), ("d", "10.244.0.4")] {
             assert_eq!(take(&mut leases, id, range).as_deref(), Ok(ip));
         }
         leases.remove("a").unwrap();
@@ -181,10 +164,7 @@ mod tests {
         assert_eq!(take(&mut leases, "e", range).as_deref(), Ok("10.244.0.5"));
         assert_eq!(take(&mut leases, "f", range).as_deref(), Ok("10.244.0.6"));
         assert_eq!(take(&mut leases, "g", range).as_deref(), Ok("10.244.0.1"));
-        assert_eq!(
-            take(&mut leases, "h", range),
-            Err("no free address in 10.244.0.0/29".to_owned())
-        );
+        assert_eq!(take(&mut leases, "h", range), Err("no free address in 10.244.0.0/29".to_owned()));
     }
 
     #[test]
@@ -199,10 +179,7 @@ mod tests {
         .unwrap();
         let again = Leases::open(dir.path()).unwrap();
         assert_eq!(again.iter().count(), 1);
-        assert_eq!(
-            again.get("a").unwrap().ips,
-            ["fd00::1".parse::<IpAddr>().unwrap()]
-        );
+        assert_eq!(again.get("a").unwrap().ips, ["fd00::1".parse::<IpAddr>().unwrap()]);
         assert!(!dir.path().join("b.json").exists());
     }
 }

@@ -65,11 +65,7 @@ impl BuiltIn {
 
     /// Takes back what is not any pod's own: `kedge delete`.
     pub async fn remove(&self) -> Result<(), Error> {
-        let ids: Vec<String> = self
-            .leases()
-            .iter()
-            .map(|lease| lease.sandbox_id.clone())
-            .collect();
+        let ids: Vec<String> = self.leases().iter().map(|lease| lease.sandbox_id.clone()).collect();
         for id in ids {
             self.detach(&id).await?;
         }
@@ -85,10 +81,7 @@ impl BuiltIn {
     }
 
     fn ranges(&self) -> Vec<IpNet> {
-        self.ranges
-            .read()
-            .expect("no panic happens under this lock")
-            .clone()
+        self.ranges.read().expect("no panic happens under this lock").clone()
     }
 
     /// Takes an address of each range and writes the lease before anything can use it.
@@ -98,13 +91,8 @@ impl BuiltIn {
             return Err(Error::NotReady("the node has no podCIDR yet".to_owned()));
         }
         let mut leases = self.leases();
-        let ips = ranges
-            .iter()
-            .map(|range| leases.pick(range))
-            .collect::<Result<Vec<_>, _>>()?;
-        leases
-            .put(sandbox_id, ips.clone(), ifname, 0)
-            .map_err(|cause| failed("write the lease", cause))?;
+        let ips = ranges.iter().map(|range| leases.pick(range)).collect::<Result<Vec<_>, _>>()?;
+        leases.put(sandbox_id, ips.clone(), ifname, 0).map_err(|cause| failed("write the lease", cause))?;
         Ok(ips)
     }
 
@@ -118,14 +106,7 @@ impl BuiltIn {
         let host = &self.host.handle;
         let ifname = host_ifname(&request.sandbox_id);
         let (host_mac, pod_mac) = macs(ips);
-        netlink::add_veth(
-            host,
-            (&ifname, &request.ifname),
-            (host_mac, pod_mac),
-            self.mtu,
-            netns,
-        )
-        .await?;
+        netlink::add_veth(host, (&ifname, &request.ifname), (host_mac, pod_mac), self.mtu, netns).await?;
         let (ifindex, _) = netlink::link(host, &ifname).await?;
         allow_forwarding(&ifname, ips);
 
@@ -156,9 +137,7 @@ impl Network for BuiltIn {
         let ips = self.lease(&request.sandbox_id, &host_ifname(&request.sandbox_id))?;
         let connected = self.connect(netns, request, &ips).await;
         if connected.is_err() {
-            self.leases()
-                .remove(&request.sandbox_id)
-                .map_err(|cause| failed("remove the lease", cause))?;
+            self.leases().remove(&request.sandbox_id).map_err(|cause| failed("remove the lease", cause))?;
         }
         connected
     }
@@ -171,9 +150,7 @@ impl Network for BuiltIn {
         for ip in &lease.ips {
             netlink::delete_pod_route(&self.host.handle, lease.ifindex, *ip).await?;
         }
-        self.leases()
-            .remove(sandbox_id)
-            .map_err(|cause| failed("remove the lease", cause))
+        self.leases().remove(sandbox_id).map_err(|cause| failed("remove the lease", cause))
     }
 
     async fn retain(&self, sandbox_ids: &[String]) -> Result<(), Error> {
@@ -186,11 +163,8 @@ impl Network for BuiltIn {
         for sandbox_id in gone {
             self.detach(&sandbox_id).await?;
         }
-        let pods: Vec<(u32, Vec<IpAddr>)> = self
-            .leases()
-            .iter()
-            .map(|lease| (lease.ifindex, lease.ips.clone()))
-            .collect();
+        let pods: Vec<(u32, Vec<IpAddr>)> =
+            self.leases().iter().map(|lease| (lease.ifindex, lease.ips.clone())).collect();
         // Links that outlived a daemon keep their programs; a datapath that was lost gets them again here.
         for (ifindex, ips) in &pods {
             if let Err(error) = self.link.attach(*ifindex, ips) {
@@ -201,12 +175,7 @@ impl Network for BuiltIn {
     }
 
     fn ready(&self) -> Result<(), Error> {
-        if self
-            .ranges
-            .read()
-            .expect("no panic happens under this lock")
-            .is_empty()
-        {
+        if self.ranges.read().expect("no panic happens under this lock").is_empty() {
             return Err(Error::NotReady("the node has no podCIDR yet".to_owned()));
         }
         Ok(())
@@ -214,19 +183,12 @@ impl Network for BuiltIn {
 }
 
 fn failed(doing: impl Into<String>, cause: std::io::Error) -> Error {
-    Error::Failed {
-        doing: doing.into(),
-        cause: cause.to_string(),
-    }
+    Error::Failed { doing: doing.into(), cause: cause.to_string() }
 }
 
 /// The kernel allows 15 bytes; eleven digits of the sandbox id keep two pods apart.
 fn host_ifname(sandbox_id: &str) -> String {
-    let digits: String = sandbox_id
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(11)
-        .collect();
+    let digits: String = sandbox_id.chars().filter(char::is_ascii_alphanumeric).take(11).collect();
     format!("veth{digits}")
 }
 

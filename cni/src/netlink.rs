@@ -35,10 +35,7 @@ impl Netlink {
     /// In the calling thread's namespace.
     pub fn open() -> io::Result<Netlink> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
-        Ok(Netlink {
-            handle,
-            task: tokio::spawn(connection),
-        })
+        Ok(Netlink { handle, task: tokio::spawn(connection) })
     }
 
     /// In the namespace behind `netns`: the socket keeps the namespace in which it was made.
@@ -53,10 +50,7 @@ impl Netlink {
 
 fn failed(doing: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Error {
     let doing = doing.into();
-    |cause| Error::Failed {
-        doing,
-        cause: cause.to_string(),
-    }
+    |cause| Error::Failed { doing, cause: cause.to_string() }
 }
 
 /// Creates a veth pair in one request: the host's end here and up, the pod's end, down, inside its namespace.
@@ -80,23 +74,15 @@ pub async fn add_veth(
         .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
         .up()
         .build();
-    host.link()
-        .add(pair)
-        .execute()
-        .await
-        .map_err(failed(format!("create veth {}", names.0)))
+    host.link().add(pair).execute().await.map_err(failed(format!("create veth {}", names.0)))
 }
 
 /// Index and MTU of an interface.
 pub async fn link(handle: &Handle, name: &str) -> Result<(u32, u32), Error> {
     let mut links = handle.link().get().match_name(name).execute();
-    let message = links
-        .try_next()
-        .await
-        .map_err(failed(format!("look up interface {name}")))?
-        .ok_or_else(|| Error::Failed {
-            doing: format!("look up interface {name}"),
-            cause: "not found".to_owned(),
+    let message =
+        links.try_next().await.map_err(failed(format!("look up interface {name}")))?.ok_or_else(|| {
+            Error::Failed { doing: format!("look up interface {name}"), cause: "not found".to_owned() }
         })?;
     let mtu = message.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Mtu(mtu) => Some(*mtu),
@@ -114,46 +100,28 @@ pub async fn configure_pod(
 ) -> Result<(), Error> {
     for index in [LOOPBACK, ifindex] {
         let up = LinkUnspec::new_with_index(index).up().build();
-        pod.link()
-            .set(up)
-            .execute()
-            .await
-            .map_err(failed("bring the pod's interfaces up"))?;
+        pod.link().set(up).execute().await.map_err(failed("bring the pod's interfaces up"))?;
     }
     for ip in ips {
         let host_length = if ip.is_ipv4() { 32 } else { 128 };
         let add = pod.address().add(ifindex, *ip, host_length);
         add.execute().await.map_err(failed(format!("add address {ip}")))?;
         let gateway = gateway_of(ip);
-        let neighbour = pod
-            .neighbours()
-            .add(ifindex, gateway)
-            .link_layer_address(&host_mac);
+        let neighbour = pod.neighbours().add(ifindex, gateway).link_layer_address(&host_mac);
         neighbour
             .state(NeighbourState::Permanent)
             .execute()
             .await
             .map_err(failed(format!("add the gateway's neighbour entry {gateway}")))?;
-        for route in [
-            link_route(gateway, ifindex, None),
-            default_route(gateway, ifindex),
-        ] {
-            pod.route()
-                .add(route)
-                .execute()
-                .await
-                .map_err(failed("add the pod's routes"))?;
+        for route in [link_route(gateway, ifindex, None), default_route(gateway, ifindex)] {
+            pod.route().add(route).execute().await.map_err(failed("add the pod's routes"))?;
         }
     }
     Ok(())
 }
 
 pub fn gateway_of(ip: &IpAddr) -> IpAddr {
-    if ip.is_ipv4() {
-        GATEWAY4.into()
-    } else {
-        GATEWAY6.into()
-    }
+    if ip.is_ipv4() { GATEWAY4.into() } else { GATEWAY6.into() }
 }
 
 /// The host's way to a pod: a route and a permanent neighbour, so that nobody ever asks by ARP.
@@ -165,20 +133,10 @@ pub async fn add_pod_route(
     source: Option<IpAddr>,
 ) -> Result<(), Error> {
     let route = host.route().add(link_route(ip, ifindex, source)).replace();
-    route
-        .execute()
-        .await
-        .map_err(failed(format!("add the host's route to {ip}")))?;
-    let neighbour = host
-        .neighbours()
-        .add(ifindex, ip)
-        .link_layer_address(&pod_mac)
-        .state(NeighbourState::Permanent);
-    neighbour
-        .replace()
-        .execute()
-        .await
-        .map_err(failed(format!("add the neighbour entry of {ip}")))
+    route.execute().await.map_err(failed(format!("add the host's route to {ip}")))?;
+    let neighbour =
+        host.neighbours().add(ifindex, ip).link_layer_address(&pod_mac).state(NeighbourState::Permanent);
+    neighbour.replace().execute().await.map_err(failed(format!("add the neighbour entry of {ip}")))
 }
 
 /// `ip dev ifindex scope link`, with a preferred source of the same family.
@@ -195,9 +153,8 @@ fn link_route(ip: IpAddr, ifindex: u32, source: Option<IpAddr>) -> RouteMessage 
             }
         }
         (IpAddr::V6(ip), source) => {
-            let route = RouteMessageBuilder::<Ipv6Addr>::new()
-                .destination_prefix(ip, 128)
-                .output_interface(ifindex);
+            let route =
+                RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(ip, 128).output_interface(ifindex);
             match source {
                 Some(IpAddr::V6(source)) => route.pref_source(source).build(),
                 _ => route.build(),
@@ -208,14 +165,12 @@ fn link_route(ip: IpAddr, ifindex: u32, source: Option<IpAddr>) -> RouteMessage 
 
 fn default_route(gateway: IpAddr, ifindex: u32) -> RouteMessage {
     match gateway {
-        IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(gateway)
-            .output_interface(ifindex)
-            .build(),
-        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
-            .gateway(gateway)
-            .output_interface(ifindex)
-            .build(),
+        IpAddr::V4(gateway) => {
+            RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(ifindex).build()
+        }
+        IpAddr::V6(gateway) => {
+            RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(ifindex).build()
+        }
     }
 }
 
@@ -237,9 +192,7 @@ fn unreachable(range: &IpNet) -> RouteMessage {
 
 pub async fn add_unreachable(host: &Handle, range: &IpNet) -> Result<(), Error> {
     let add = host.route().add(unreachable(range)).replace();
-    add.execute()
-        .await
-        .map_err(failed(format!("add the unreachable route {range}")))
+    add.execute().await.map_err(failed(format!("add the unreachable route {range}")))
 }
 
 pub async fn delete_unreachable(host: &Handle, range: &IpNet) -> Result<(), Error> {
@@ -253,16 +206,11 @@ pub async fn delete_pod_route(host: &Handle, ifindex: u32, ip: IpAddr) -> Result
 }
 
 fn ignore_absent(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
-    const ABSENT: [rustix::io::Errno; 3] = [
-        rustix::io::Errno::SRCH,
-        rustix::io::Errno::NODEV,
-        rustix::io::Errno::NOENT,
-    ];
+    const ABSENT: [rustix::io::Errno; 3] =
+        [rustix::io::Errno::SRCH, rustix::io::Errno::NODEV, rustix::io::Errno::NOENT];
     match result {
         Err(rtnetlink::Error::NetlinkError(error))
-            if ABSENT
-                .iter()
-                .any(|errno| error.raw_code() == -errno.raw_os_error()) =>
+            if ABSENT.iter().any(|errno| error.raw_code() == -errno.raw_os_error()) =>
         {
             Ok(())
         }
@@ -272,10 +220,7 @@ fn ignore_absent(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::
 
 /// MTU of the interface behind the default route.
 pub async fn uplink_mtu(host: &Handle) -> Result<Option<u32>, Error> {
-    let mut routes = host
-        .route()
-        .get(RouteMessageBuilder::<Ipv4Addr>::new().build())
-        .execute();
+    let mut routes = host.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
     let mut uplink = None;
     while let Some(route) = routes.try_next().await.map_err(failed("list routes"))? {
         let is_default =

@@ -27,10 +27,7 @@ pub async fn run(client: Client) {
     let mut caches = Vec::new();
     for row in kinds().iter().filter(|row| is_collected(row)) {
         let of = resource(row);
-        let options = WatchOptions {
-            metadata_only: true,
-            ..WatchOptions::default()
-        };
+        let options = WatchOptions { metadata_only: true, ..WatchOptions::default() };
         let cache: Arc<Cache<PartialObject>> = Cache::start_of(of, client.clone(), options);
         caches.push((of, cache));
     }
@@ -120,23 +117,11 @@ async fn perform(client: &Client, act: Act) -> Result<(), Error> {
             if gone.is_empty() {
                 return Ok(());
             }
-            patch(
-                client,
-                &node,
-                PatchKind::Strategic,
-                &drop_references(&node.uid, &gone),
-            )
-            .await
+            patch(client, &node, PatchKind::Strategic, &drop_references(&node.uid, &gone)).await
         }
         Act::DeleteForeground(node) => delete(client, &node, "Foreground").await,
         Act::Orphan { node, owner_uid } => {
-            patch(
-                client,
-                &node,
-                PatchKind::Strategic,
-                &drop_references(&node.uid, &[owner_uid]),
-            )
-            .await
+            patch(client, &node, PatchKind::Strategic, &drop_references(&node.uid, &[owner_uid])).await
         }
         Act::RemoveFinalizer { node, finalizers } => {
             let body = json!({"metadata": {"uid": node.uid, "finalizers": finalizers}});
@@ -171,15 +156,11 @@ async fn delete(client: &Client, node: &Node, policy: &'static str) -> Result<()
         propagation_policy: Some(policy),
         ..DeleteOptions::default()
     };
-    client
-        .delete(node.of, &node.key.namespace, &node.key.name, &options)
-        .await
-        .map(|_| ())
+    client.delete(node.of, &node.key.namespace, &node.key.name, &options).await.map(|_| ())
 }
 
 async fn patch(client: &Client, node: &Node, kind: PatchKind, body: &Value) -> Result<(), Error> {
-    let patched: Result<Value, Error> = client
-        .patch(node.of, &node.key.namespace, &node.key.name, "", kind, body)
-        .await;
+    let patched: Result<Value, Error> =
+        client.patch(node.of, &node.key.namespace, &node.key.name, "", kind, body).await;
     patched.map(|_| ())
 }

@@ -31,15 +31,9 @@ pub struct Config {
 
 /// The names that `--controllers` takes.
 pub fn names() -> Vec<&'static str> {
-    let settings = Settings {
-        ca_pem: String::new(),
-        cluster_cidr: String::new(),
-        node_prefix: 24,
-    };
-    let mut names: Vec<&'static str> = kedge_controllers_core::controllers(&settings)
-        .iter()
-        .map(|controller| controller.name())
-        .collect();
+    let settings = Settings { ca_pem: String::new(), cluster_cidr: String::new(), node_prefix: 24 };
+    let mut names: Vec<&'static str> =
+        kedge_controllers_core::controllers(&settings).iter().map(|controller| controller.name()).collect();
     names.extend([namespace::NAME, garbage::NAME]);
     names
 }
@@ -109,14 +103,8 @@ mod tests {
     #[test]
     fn lists_of_controllers() {
         check(&[], &["pod-garbage-collector-controller", "namespace-controller"]);
-        check(
-            &["*"],
-            &["pod-garbage-collector-controller", "namespace-controller"],
-        );
-        check(
-            &["*", "-namespace-controller"],
-            &["pod-garbage-collector-controller"],
-        );
+        check(&["*"], &["pod-garbage-collector-controller", "namespace-controller"]);
+        check(&["*", "-namespace-controller"], &["pod-garbage-collector-controller"]);
         check(&["namespace-controller"], &["namespace-controller"]);
         assert_eq!(
             unknown_names(&["*".into(), "-nosuch".into(), "deployment-controller".into()]),

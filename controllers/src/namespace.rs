@@ -37,10 +37,7 @@ impl Namespaces {
     }
 
     async fn sweep_one(&self, namespace: &str, of: Resource) -> Remaining {
-        let mut left = Remaining {
-            resource: qualified(of),
-            ..Remaining::default()
-        };
+        let mut left = Remaining { resource: qualified(of), ..Remaining::default() };
         match self.list(namespace, of).await {
             Ok(found) if found.is_empty() => return left,
             Ok(_) => {}
@@ -49,10 +46,8 @@ impl Namespaces {
                 return left;
             }
         }
-        let deleted: kedge_client::Result<Value> = self
-            .client
-            .call(Method::DELETE, &of.path(Some(namespace)), None, "")
-            .await;
+        let deleted: kedge_client::Result<Value> =
+            self.client.call(Method::DELETE, &of.path(Some(namespace)), None, "").await;
         left.failure = deleted.err().map(|error| error.to_string());
         match self.list(namespace, of).await {
             Ok(found) => count(&mut left, &found),
@@ -74,43 +69,29 @@ impl Namespaces {
         let result: kedge_client::Result<Value> = match step {
             Step::Nothing | Step::Sweep { .. } => return Outcome::default(),
             Step::Finalize(object) => {
-                self.client
-                    .replace(kedge_api::resource::NAMESPACES, "", name, "finalize", &object)
-                    .await
+                self.client.replace(kedge_api::resource::NAMESPACES, "", name, "finalize", &object).await
             }
             Step::Wait { conditions: None } => return again(),
-            Step::Wait {
-                conditions: Some(conditions),
-            } => {
+            Step::Wait { conditions: Some(conditions) } => {
                 let patch = json!({"status": {"conditions": conditions}});
                 let of = kedge_api::resource::NAMESPACES;
                 crate::perform::update(&self.client, of, "", (name, "status"), &patch).await
             }
         };
         match result {
-            Ok(object)
-                if object["spec"]["finalizers"]
-                    .as_array()
-                    .is_some_and(|list| !list.is_empty()) =>
-            {
+            Ok(object) if object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty()) => {
                 again()
             }
             Ok(_) => Outcome::default(),
             Err(error) if error.is_not_found() => Outcome::default(),
-            Err(error) => Outcome {
-                failure: Some(error.to_string()),
-                ..Outcome::default()
-            },
+            Err(error) => Outcome { failure: Some(error.to_string()), ..Outcome::default() },
         }
     }
 }
 
 /// Terminating pods and finalizers take their time; their deletions do not wake us.
 fn again() -> Outcome {
-    Outcome {
-        requeue_at: Some(Time(wall_clock().0 + 1)),
-        failure: None,
-    }
+    Outcome { requeue_at: Some(Time(wall_clock().0 + 1)), failure: None }
 }
 
 /// Pods alone while there are any; then all namespaced kinds that can be deleted. Events go last, they tell of the rest.
@@ -126,11 +107,7 @@ fn swept(pods_only: bool) -> Vec<&'static Kind> {
 }
 
 fn qualified(of: Resource) -> String {
-    if of.group.is_empty() {
-        format!("{}.", of.plural)
-    } else {
-        format!("{}.{}", of.plural, of.group)
-    }
+    if of.group.is_empty() { format!("{}.", of.plural) } else { format!("{}.{}", of.plural, of.group) }
 }
 
 fn count(left: &mut Remaining, found: &[ObjectMeta]) {
@@ -152,11 +129,9 @@ impl Work for Namespaces {
 
     fn keys(&self, change: &Changed, _view: &View<'_>) -> Vec<ObjectKey> {
         match change {
-            Changed::Namespace {
-                key,
-                new: Some(namespace),
-                ..
-            } if namespace.metadata.deletion_timestamp.is_some() => {
+            Changed::Namespace { key, new: Some(namespace), .. }
+                if namespace.metadata.deletion_timestamp.is_some() =>
+            {
                 vec![key.clone()]
             }
             _ => Vec::new(),
@@ -176,11 +151,8 @@ impl Work for Namespaces {
         if pods_only && remaining.is_empty() {
             // The pods are gone: the rest is next, now.
             let remaining = self.sweep(&key.name, false).await;
-            return self
-                .apply(&key.name, step(&namespace, Some(&remaining), 0, wall_clock()))
-                .await;
+            return self.apply(&key.name, step(&namespace, Some(&remaining), 0, wall_clock())).await;
         }
-        self.apply(&key.name, step(&namespace, Some(&remaining), pods, wall_clock()))
-            .await
+        self.apply(&key.name, step(&namespace, Some(&remaining), pods, wall_clock())).await
     }
 }

@@ -53,11 +53,7 @@ async fn one(client: &Client, write: &Write) -> Result<Value> {
         Op::Patch { name, subresource, strategic: false, patch } => {
             update(client, of, namespace, (name, subresource), patch).await
         }
-        Op::Delete {
-            name,
-            uid,
-            grace_period_s,
-        } => {
+        Op::Delete { name, uid, grace_period_s } => {
             let options = DeleteOptions {
                 uid: Some(uid.clone()),
                 grace_period_s: *grace_period_s,

@@ -26,12 +26,7 @@ impl Planned {
         recorder: Recorder,
         caches: Arc<Caches>,
     ) -> Planned {
-        Planned {
-            controller,
-            client,
-            recorder,
-            caches,
-        }
+        Planned { controller, client, recorder, caches }
     }
 }
 
@@ -50,10 +45,7 @@ impl Work for Planned {
     }
 
     async fn work(&self, key: &ObjectKey, last_failure: Option<String>) -> Outcome {
-        let context = Context {
-            now: wall_clock(),
-            last_failure,
-        };
+        let context = Context { now: wall_clock(), last_failure };
         let plan = self.controller.reconcile(&self.caches.view(), key, &context);
         if let Some(why) = &plan.waiting_for {
             tracing::trace!(controller = self.name(), %key, why, "waiting");
@@ -72,9 +64,6 @@ impl Work for Planned {
                 );
             }
         }
-        Outcome {
-            requeue_at: plan.requeue_at,
-            failure: performed.failure,
-        }
+        Outcome { requeue_at: plan.requeue_at, failure: performed.failure }
     }
 }

@@ -94,9 +94,7 @@ impl<W: Work> Loop<W> {
             let work = Arc::clone(&self.work);
             let last_failure = self.failures.remove(&key);
             let task_key = key.clone();
-            let handle = self
-                .running
-                .spawn(async move { work.work(&task_key, last_failure).await });
+            let handle = self.running.spawn(async move { work.work(&task_key, last_failure).await });
             self.keys.insert(handle.id(), key);
         }
     }
@@ -109,12 +107,7 @@ impl<W: Work> Loop<W> {
         let Some(key) = self.keys.remove(&id) else { return };
         let now = self.now();
         match ended {
-            Ok((
-                _,
-                Outcome {
-                    failure: Some(words), ..
-                },
-            )) => {
+            Ok((_, Outcome { failure: Some(words), .. })) => {
                 tracing::debug!(controller = self.work.name(), %key, words, "will try again");
                 self.failures.insert(key.clone(), words);
                 self.queue.failed(&key, now);

@@ -80,9 +80,15 @@ fn wait(child: &mut Child, limit: Duration) -> Outcome {
                 Some(text) => break Err(Failure::new(text)),
                 None => progress.set_message(line),
             },
-            Err(mpsc::RecvTimeoutError::Disconnected) => break Err(Failure::new("kedge ended before it was ready")),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                break Err(Failure::new("kedge ended before it was ready"));
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                let text = format!("not ready after {} s ({}); it keeps trying", limit.as_secs(), progress.message());
+                let text = format!(
+                    "not ready after {} s ({}); it keeps trying",
+                    limit.as_secs(),
+                    progress.message()
+                );
                 break Err(Failure::with(Exit::NotReady, text));
             }
         }
@@ -96,7 +102,9 @@ fn progress() -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})").expect("the template is constant"));
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {msg} ({elapsed})").expect("the template is constant"),
+    );
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }

@@ -35,7 +35,12 @@ const PROBES: [Probe; 9] = [
         run: cgroups,
     },
     Probe { feature: "overlayfs", required: true, mend: "load the module: modprobe overlay", run: overlay },
-    Probe { feature: "bpf", required: true, mend: "use a kernel with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF", run: bpf },
+    Probe {
+        feature: "bpf",
+        required: true,
+        mend: "use a kernel with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF",
+        run: bpf,
+    },
     Probe {
         feature: "namespaces",
         required: true,
@@ -64,7 +69,11 @@ pub fn check(site: &SiteOptions, options: &CheckOptions) -> Outcome {
         Output::Text => findings.iter().for_each(print),
     }
     let missing = findings.iter().filter(|finding| finding.verdict == "missing").count();
-    if missing == 0 { Ok(()) } else { Err(Failure::new(format!("{missing} things are missing on this machine"))) }
+    if missing == 0 {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("{missing} things are missing on this machine")))
+    }
 }
 
 fn examine(probe: &Probe, site: &SiteOptions, hidden: &[String]) -> Finding {
@@ -100,7 +109,9 @@ fn kernel(_: &SiteOptions) -> Result<String, String> {
 fn cgroups(_: &SiteOptions) -> Result<String, String> {
     let mounts = read("/proc/self/mountinfo")?;
     let v1 = |name: &str| {
-        mounts.lines().any(|line| line.contains(" - cgroup ") && line.split([',', ' ']).any(|word| word == name))
+        mounts
+            .lines()
+            .any(|line| line.contains(" - cgroup ") && line.split([',', ' ']).any(|word| word == name))
     };
     let v2 = mounts.lines().any(|line| line.contains(" - cgroup2 "));
     let v2_controllers = ["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers"]
@@ -114,7 +125,11 @@ fn cgroups(_: &SiteOptions) -> Result<String, String> {
         (true, false) => "v2",
         (false, _) => "v1",
     };
-    if lacking.is_empty() { Ok(mode.to_owned()) } else { Err(format!("{mode}, without {}", lacking.join(", "))) }
+    if lacking.is_empty() {
+        Ok(mode.to_owned())
+    } else {
+        Err(format!("{mode}, without {}", lacking.join(", ")))
+    }
 }
 
 fn overlay(_: &SiteOptions) -> Result<String, String> {
@@ -137,9 +152,15 @@ fn bpf(_: &SiteOptions) -> Result<String, String> {
 }
 
 fn namespaces(_: &SiteOptions) -> Result<String, String> {
-    let lacking: Vec<&str> =
-        ["net", "pid", "ipc", "uts", "mnt"].into_iter().filter(|name| !Path::new("/proc/self/ns").join(name).exists()).collect();
-    if lacking.is_empty() { Ok("net, pid, ipc, uts, mnt".to_owned()) } else { Err(format!("without {}", lacking.join(", "))) }
+    let lacking: Vec<&str> = ["net", "pid", "ipc", "uts", "mnt"]
+        .into_iter()
+        .filter(|name| !Path::new("/proc/self/ns").join(name).exists())
+        .collect();
+    if lacking.is_empty() {
+        Ok("net, pid, ipc, uts, mnt".to_owned())
+    } else {
+        Err(format!("without {}", lacking.join(", ")))
+    }
 }
 
 fn user_namespaces(_: &SiteOptions) -> Result<String, String> {
@@ -155,7 +176,11 @@ fn resource_limits(_: &SiteOptions) -> Result<String, String> {
     let status = read("/proc/self/status")?;
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default();
     let bits = u64::from_str_radix(effective.trim(), 16).map_err(|error| error.to_string())?;
-    if bits >> CAP_SYS_RESOURCE & 1 == 1 { Ok("CAP_SYS_RESOURCE".to_owned()) } else { Err("no CAP_SYS_RESOURCE".to_owned()) }
+    if bits >> CAP_SYS_RESOURCE & 1 == 1 {
+        Ok("CAP_SYS_RESOURCE".to_owned())
+    } else {
+        Err("no CAP_SYS_RESOURCE".to_owned())
+    }
 }
 
 fn ports(site: &SiteOptions) -> Result<String, String> {
@@ -170,9 +195,15 @@ fn ports(site: &SiteOptions) -> Result<String, String> {
         .filter(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_err())
         .map(|port| port.to_string())
         .collect();
-    if taken.is_empty() { Ok(all.map(|port| port.to_string()).join(", ")) } else { Err(format!("in use: {}", taken.join(", "))) }
+    if taken.is_empty() {
+        Ok(all.map(|port| port.to_string()).join(", "))
+    } else {
+        Err(format!("in use: {}", taken.join(", ")))
+    }
 }
 
 fn read(path: &str) -> Result<String, String> {
-    std::fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|error| format!("{path}: {error}"))
+    std::fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .map_err(|error| format!("{path}: {error}"))
 }

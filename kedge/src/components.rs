@@ -49,8 +49,12 @@ impl Board {
     }
 
     /// Runs a part until shutdown; when it ends or panics before, it is started again after a delay that doubles.
-    pub async fn keep<F, E>(self, name: &'static str, mut shutdown: watch::Receiver<bool>, mut start: impl FnMut() -> F)
-    where
+    pub async fn keep<F, E>(
+        self,
+        name: &'static str,
+        mut shutdown: watch::Receiver<bool>,
+        mut start: impl FnMut() -> F,
+    ) where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: std::error::Error + Send + Sync + 'static,
     {

@@ -70,7 +70,8 @@ impl Control {
             let text = format!("kedge is running already ({} answers): see `kedge status`", path.display());
             return Err(Failure::new(text));
         }
-        let failed = |error: std::io::Error| Failure::new(format!("cannot listen on {}: {error}", path.display()));
+        let failed =
+            |error: std::io::Error| Failure::new(format!("cannot listen on {}: {error}", path.display()));
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
@@ -90,7 +91,8 @@ impl Control {
                 async move { Ok::<_, std::convert::Infallible>(control.answer(request).await) }
             });
             tokio::spawn(async move {
-                let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "control connection ended");
                 }
@@ -138,8 +140,12 @@ impl Control {
         let refused = |error: kedge_cri_api::Error| (StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
         let image = query.strip_prefix("image=").unwrap_or_default();
         match (method, path) {
-            (&Method::GET, "/v1/images") => json(&store.list_images().await.map_err(refused)?.iter().map(ImageRow::of).collect::<Vec<_>>()),
-            (&Method::POST, "/v1/images/pull") => json(&[store.pull_image(image, None).await.map_err(refused)?]),
+            (&Method::GET, "/v1/images") => json(
+                &store.list_images().await.map_err(refused)?.iter().map(ImageRow::of).collect::<Vec<_>>(),
+            ),
+            (&Method::POST, "/v1/images/pull") => {
+                json(&[store.pull_image(image, None).await.map_err(refused)?])
+            }
             (&Method::DELETE, "/v1/images") => {
                 store.remove_image(image).await.map_err(refused)?;
                 json(&[image])
@@ -156,7 +162,8 @@ impl Control {
 type Answer = Result<Response<Full<Bytes>>, (StatusCode, String)>;
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Answer {
-    let bytes = serde_json::to_vec(value).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let bytes =
+        serde_json::to_vec(value).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(Response::new(Full::from(bytes)))
 }
 
@@ -219,12 +226,18 @@ impl Read for BodyReader {
 }
 
 /// One request to the running kedge.
-pub async fn call(roots: &Roots, method: Method, path_and_query: &str, body: Box<dyn Read + Send>) -> Result<Bytes, Failure> {
+pub async fn call(
+    roots: &Roots,
+    method: Method,
+    path_and_query: &str,
+    body: Box<dyn Read + Send>,
+) -> Result<Bytes, Failure> {
     let socket = path(roots);
     let stream = UnixStream::connect(&socket).await.map_err(|_| {
         Failure::with(Exit::NotRunning, "kedge is not running on this node: start it with `kedge start`")
     })?;
-    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("talking to {}: {error}", socket.display()));
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::new(format!("talking to {}: {error}", socket.display()));
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
     let driver = tokio::spawn(connection);
@@ -266,7 +279,12 @@ fn chunks(mut from: Box<dyn Read + Send>) -> impl futures_util::Stream<Item = st
 }
 
 /// [`call`] from a command, with its own small runtime.
-pub fn call_blocking(roots: &Roots, method: Method, path: &str, body: Box<dyn Read + Send>) -> Result<Bytes, Failure> {
+pub fn call_blocking(
+    roots: &Roots,
+    method: Method,
+    path: &str,
+    body: Box<dyn Read + Send>,
+) -> Result<Bytes, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -29,9 +29,7 @@ fn dns_rights() -> Vec<(Resource, &'static str, Value)> {
     let read = ["get", "list", "watch"];
     let subject = json!([{"kind": "ServiceAccount", "name": "kube-dns", "namespace": "kube-system"}]);
     let group = "rbac.authorization.k8s.io";
-    let role = |kind: &str, rules: Value| {
-        json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": "system:kedge:dns"}, "rules": rules})
-    };
+    let role = |kind: &str, rules: Value| json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": "system:kedge:dns"}, "rules": rules});
     let binding = |kind: &str, role: &str| {
         json!({
             "apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": "system:kedge:dns"},

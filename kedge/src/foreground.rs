@@ -11,7 +11,8 @@ use crate::first_objects;
 use crate::identities::Way;
 use crate::node::{self, NodePlan};
 use crate::options::{
-    ApiserverOptions, Cli, ClientOptions, ClusterOptions, ControllersOptions, KubeletOptions, Part, ServerOptions, StartOptions,
+    ApiserverOptions, Cli, ClientOptions, ClusterOptions, ControllersOptions, KubeletOptions, Part,
+    ServerOptions, StartOptions,
 };
 use crate::site::Site;
 use crate::{log, stop};
@@ -41,7 +42,11 @@ pub fn start(cli: &Cli, options: &StartOptions) -> Outcome {
 fn run_node(cli: &Cli, options: &StartOptions, herald: &Herald) -> Outcome {
     let unknown = kedge_controllers::unknown_names(&options.cluster.controllers);
     if !unknown.is_empty() {
-        let text = format!("--controllers: no controller is called {}; there are {}", unknown.join(", "), kedge_controllers::names().join(", "));
+        let text = format!(
+            "--controllers: no controller is called {}; there are {}",
+            unknown.join(", "),
+            kedge_controllers::names().join(", ")
+        );
         return Err(Failure::with(Exit::Usage, text));
     }
     require_root()?;
@@ -55,7 +60,12 @@ fn run_node(cli: &Cli, options: &StartOptions, herald: &Herald) -> Outcome {
     let (not_ready, not_ready_seen) = watch::channel("starting".to_owned());
 
     herald.say("starting the API server");
-    let server = control_runtime.block_on(start_server(&site, &options.server, &options.cluster.cluster_domain, &parts))?;
+    let server = control_runtime.block_on(start_server(
+        &site,
+        &options.server,
+        &options.cluster.cluster_domain,
+        &parts,
+    ))?;
     let way = Way::InProcess(tower::util::BoxCloneSyncService::new(tower::ServiceExt::map_err(
         server.service(),
         |error| match error {},
@@ -95,10 +105,13 @@ fn run_node(cli: &Cli, options: &StartOptions, herald: &Herald) -> Outcome {
         Ok::<(), Failure>(())
     })?;
     let wait_for_node = runtime.is_some();
-    let how = node_runtime.block_on(until_stopped(&site, &way, herald, wait_for_node, not_ready, stop_receiver))?;
+    let how =
+        node_runtime.block_on(until_stopped(&site, &way, herald, wait_for_node, not_ready, stop_receiver))?;
     tracing::info!(?how, "stopping");
     parts.shutdown.send_replace(true);
-    if how == Stop::EndPods && let Some(runtime) = runtime {
+    if how == Stop::EndPods
+        && let Some(runtime) = runtime
+    {
         node_runtime.block_on(stop::end_pods(runtime.as_ref()));
     }
     control_runtime.block_on(async {
@@ -230,7 +243,10 @@ async fn until_stopped(
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let client = way.admin().await.map_err(|error| Failure::of(&error))?;
-    let options = WatchOptions { field_selector: format!("metadata.name={}", site.node_name), ..WatchOptions::default() };
+    let options = WatchOptions {
+        field_selector: format!("metadata.name={}", site.node_name),
+        ..WatchOptions::default()
+    };
     let nodes: Arc<Cache<kedge_api::Node>> = Cache::start(client, options);
     let mut changes = nodes.subscribe();
     let mut told = false;
@@ -333,7 +349,8 @@ pub fn controllers(cli: &Cli, options: &ControllersOptions) -> Outcome {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))
 }
 
 fn ca_of_kubeconfig(path: &Path) -> Result<String, Failure> {

@@ -48,7 +48,9 @@ impl Way {
     /// Each controller is a ServiceAccount of its own; "" is the reader of the shared caches.
     pub async fn controllers(&self) -> Result<kedge_controllers::Clients, kedge_client::Error> {
         let way = self.clone();
-        let fallback = self.client(Identity::new("system:kube-controller-manager", &[]), "kube-controller-manager").await?;
+        let fallback = self
+            .client(Identity::new("system:kube-controller-manager", &[]), "kube-controller-manager")
+            .await?;
         Ok(Arc::new(move |account: &str| match (&way, account) {
             (Way::InProcess(service), account) if !account.is_empty() => {
                 let agent = format!("kube-controller-manager/system:serviceaccount:kube-system:{account}");

@@ -36,7 +36,8 @@ pub fn run(site: &SiteOptions, command: &ImageCommand) -> Outcome {
 
 /// Imports a tar stream; returns the images' names.
 pub async fn import(store: &Arc<Store>, from: impl Read + Send + 'static) -> Result<Vec<String>, String> {
-    let images = store.import(from, ImportOptions::default()).await.map_err(|error| Failure::of(&error).text)?;
+    let images =
+        store.import(from, ImportOptions::default()).await.map_err(|error| Failure::of(&error).text)?;
     Ok(images.into_iter().map(|image| image.repo_tags.into_iter().next().unwrap_or(image.id)).collect())
 }
 
@@ -50,7 +51,8 @@ fn open(file: &Path) -> Result<Box<dyn Read + Send>, Failure> {
 }
 
 fn say(what: &str, bytes: &[u8]) -> Outcome {
-    let names: Vec<String> = serde_json::from_slice(bytes).map_err(|error| Failure::new(format!("unexpected answer: {error}")))?;
+    let names: Vec<String> =
+        serde_json::from_slice(bytes).map_err(|error| Failure::new(format!("unexpected answer: {error}")))?;
     for name in names {
         println!("{what} {name}");
     }
@@ -62,7 +64,8 @@ fn list(bytes: &[u8], output: Output) -> Outcome {
         println!("{}", String::from_utf8_lossy(bytes));
         return Ok(());
     }
-    let rows: Vec<ImageRow> = serde_json::from_slice(bytes).map_err(|error| Failure::new(format!("unexpected answer: {error}")))?;
+    let rows: Vec<ImageRow> =
+        serde_json::from_slice(bytes).map_err(|error| Failure::new(format!("unexpected answer: {error}")))?;
     println!("{:<60} {:<14} {:>10}  PINNED", "IMAGE", "ID", "SIZE");
     for row in rows {
         let id = row.id.strip_prefix("sha256:").unwrap_or(&row.id);

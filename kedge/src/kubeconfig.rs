@@ -54,7 +54,8 @@ fn user_file() -> Option<(PathBuf, Owner)> {
 fn home_of(uid: u32) -> Option<PathBuf> {
     let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
     let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let found = fields.into_iter().find(|fields| fields.get(2).and_then(|text| text.parse().ok()) == Some(uid))?;
+    let found =
+        fields.into_iter().find(|fields| fields.get(2).and_then(|text| text.parse().ok()) == Some(uid))?;
     found.get(5).map(PathBuf::from)
 }
 
@@ -69,11 +70,13 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
 fn write(path: &Path, text: &str, owner: Owner) -> Outcome {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let made = !folder.exists();
-    kedge_apiserver::pki::files::write_whole(path, text.as_bytes(), 0o600).map_err(|error| Failure::of(&error))?;
+    kedge_apiserver::pki::files::write_whole(path, text.as_bytes(), 0o600)
+        .map_err(|error| Failure::of(&error))?;
     if let Some((uid, gid)) = owner {
         for path in [path].into_iter().chain(made.then_some(folder)) {
-            std::os::unix::fs::chown(path, Some(uid), Some(gid))
-                .map_err(|error| Failure::new(format!("cannot give {} to its user: {error}", path.display())))?;
+            std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(|error| {
+                Failure::new(format!("cannot give {} to its user: {error}", path.display()))
+            })?;
         }
     }
     Ok(())
@@ -83,7 +86,8 @@ fn write(path: &Path, text: &str, owner: Owner) -> Outcome {
 pub fn kubectl(site: &SiteOptions, arguments: &[OsString]) -> Outcome {
     let roots = site.roots()?;
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    let mut candidates = std::env::split_paths(&folders).chain([roots.state.join("bin")]).map(|dir| dir.join("kubectl"));
+    let mut candidates =
+        std::env::split_paths(&folders).chain([roots.state.join("bin")]).map(|dir| dir.join("kubectl"));
     let Some(program) = candidates.find(|path| path.is_file()) else {
         let text = format!(
             "no kubectl on PATH or in {}: install one from your distribution or from kubernetes.io, any version from 1.20 on",

@@ -14,8 +14,9 @@ const FILES_KEPT: u32 = 3;
 
 /// `file` None: standard error.
 pub fn init(cli: &Cli, file: Option<&Path>) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&cli.log)
-        .map_err(|error| Failure::with(crate::failure::Exit::Usage, format!("--log {:?}: {error}", cli.log)))?;
+    let filter = EnvFilter::try_new(&cli.log).map_err(|error| {
+        Failure::with(crate::failure::Exit::Usage, format!("--log {:?}: {error}", cli.log))
+    })?;
     let writer = match file {
         None => BoxMakeWriter::new(io::stderr),
         Some(path) => BoxMakeWriter::new(Mutex::new(RotatingFile::open(path)?)),
@@ -36,8 +37,8 @@ struct RotatingFile {
 
 impl RotatingFile {
     fn open(path: &Path) -> Result<RotatingFile, Failure> {
-        let (file, bytes) =
-            append(path).map_err(|error| Failure::new(format!("cannot open log {}: {error}", path.display())))?;
+        let (file, bytes) = append(path)
+            .map_err(|error| Failure::new(format!("cannot open log {}: {error}", path.display())))?;
         Ok(RotatingFile { path: path.to_owned(), file, bytes })
     }
 
@@ -88,8 +89,12 @@ mod tests {
         for _ in 0..6 {
             log.write_all(&line).unwrap();
         }
-        let mut names: Vec<String> =
-            folder.path().read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = folder
+            .path()
+            .read_dir()
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(names, ["k.log", "k.log.1", "k.log.2", "k.log.3"]);
     }

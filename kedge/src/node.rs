@@ -41,7 +41,9 @@ pub struct Started {
 
 /// Folders that everything else stands on. `<run>` must vanish with a reboot: it is a tmpfs, ours where `/run` is none.
 pub fn prepare(roots: &Roots) -> Outcome {
-    for folder in [&roots.run, &roots.state, &roots.log, &roots.config, &roots.pod_logs, &roots.container_logs] {
+    for folder in
+        [&roots.run, &roots.state, &roots.log, &roots.config, &roots.pod_logs, &roots.container_logs]
+    {
         std::fs::create_dir_all(folder)
             .map_err(|error| Failure::new(format!("cannot create {}: {error}", folder.display())))?;
     }
@@ -60,20 +62,30 @@ pub fn is_tmpfs(path: &Path) -> Result<bool, Failure> {
 }
 
 /// Starts everything and returns once the parts are under way; the node gets Ready later.
-pub async fn start(plan: NodePlan, shutdown: watch::Receiver<bool>, board: &Board) -> Result<Started, Failure> {
+pub async fn start(
+    plan: NodePlan,
+    shutdown: watch::Receiver<bool>,
+    board: &Board,
+) -> Result<Started, Failure> {
     let roots = Arc::clone(&plan.site.roots);
     let failed = |error: &dyn std::error::Error| Failure::of(error);
     let datapath = Arc::new(Datapath::open(&roots.bpffs, None).map_err(|error| failed(&error))?);
-    let network = Arc::new(BuiltIn::open(&roots, Arc::clone(&datapath) as _).await.map_err(|error| failed(&error))?);
+    let network =
+        Arc::new(BuiltIn::open(&roots, Arc::clone(&datapath) as _).await.map_err(|error| failed(&error))?);
     let registries = kedge_cri::images::load_registries(&roots).map_err(|error| failed(&error))?;
     let images = Store::open(Arc::clone(&roots), registries).map_err(|error| failed(&error))?;
     import_hello(&images).await?;
-    let runtime: Arc<dyn Runtime> =
-        kedge_cri::Cri::open(Arc::clone(&roots), Arc::clone(&network) as _, Arc::clone(&images) as _, embed::PAUSE)
-            .await
-            .map_err(|error| failed(&error))?;
+    let runtime: Arc<dyn Runtime> = kedge_cri::Cri::open(
+        Arc::clone(&roots),
+        Arc::clone(&network) as _,
+        Arc::clone(&images) as _,
+        embed::PAUSE,
+    )
+    .await
+    .map_err(|error| failed(&error))?;
 
     let node_client = plan.way.node(&plan.site.node_name).await.map_err(|error| failed(&error))?;
+    take_known_ranges(&node_client, &plan.site.node_name, &network).await;
     tokio::spawn(give_ranges(node_client.clone(), plan.site.node_name.clone(), Arc::clone(&network)));
     start_kubelet(&plan, node_client, &runtime, &images, &shutdown, board);
     start_proxy(&plan, &datapath, &shutdown, board).await?;
@@ -116,24 +128,50 @@ fn start_kubelet(
     let (runtime, images) = (Arc::clone(runtime), Arc::clone(images) as Arc<dyn Images>);
     let stop = shutdown.clone();
     tokio::spawn(board.clone().keep("kubelet", shutdown.clone(), move || {
-        kedge_kubelet::run(config.clone(), client.clone(), Arc::clone(&runtime), Arc::clone(&images), stop.clone())
+        kedge_kubelet::run(
+            config.clone(),
+            client.clone(),
+            Arc::clone(&runtime),
+            Arc::clone(&images),
+            stop.clone(),
+        )
     }));
 }
 
 fn labels(given: &[String]) -> std::collections::BTreeMap<String, String> {
-    given.iter().filter_map(|pair| pair.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    given
+        .iter()
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// A node that was here before has its ranges already: with them it is never unready in between.
+async fn take_known_ranges(client: &Client, node_name: &str, network: &BuiltIn) {
+    let known: Result<Node, kedge_client::Error> = client.get(kedge_api::resource::NODES, "", node_name).await;
+    let ranges = known.map(|node| ranges(&node)).unwrap_or_default();
+    if !ranges.is_empty()
+        && let Err(error) = network.set_ranges(ranges).await
+    {
+        tracing::error!(%error, "the node's podCIDR cannot be used");
+    }
+}
+
+fn ranges(node: &Node) -> Vec<ipnet::IpNet> {
+    node.spec.pod_cidrs.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 /// The node's podCIDRs come from the API; pods can be attached from then on.
 async fn give_ranges(client: Client, node_name: String, network: Arc<BuiltIn>) {
-    let options = WatchOptions { field_selector: format!("metadata.name={node_name}"), ..WatchOptions::default() };
+    let options =
+        WatchOptions { field_selector: format!("metadata.name={node_name}"), ..WatchOptions::default() };
     let nodes: Arc<Cache<Node>> = Cache::start(client, options);
     let mut changes = nodes.subscribe();
     let mut given = Vec::new();
     loop {
         changes.changes().await;
         let Some(node) = nodes.get("", &node_name) else { continue };
-        let ranges: Vec<ipnet::IpNet> = node.spec.pod_cidrs.iter().filter_map(|text| text.parse().ok()).collect();
+        let ranges = ranges(&node);
         if ranges.is_empty() || ranges == given {
             continue;
         }

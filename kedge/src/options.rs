@@ -94,7 +94,13 @@ pub struct ClusterOptions {
     #[arg(long, env = "KEDGE_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     pub cluster_domain: String,
     /// Controllers to run: `*`, names, and `-name` to leave one out.
-    #[arg(long, env = "KEDGE_CONTROLLERS", value_delimiter = ',', allow_hyphen_values = true, value_name = "LIST")]
+    #[arg(
+        long,
+        env = "KEDGE_CONTROLLERS",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        value_name = "LIST"
+    )]
     pub controllers: Vec<String>,
 }
 

@@ -11,7 +11,14 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Args)]
 pub struct SiteOptions {
     /// Put every folder of the node below this one.
-    #[arg(long, env = "KEDGE_ROOT", default_value = "/", global = true, value_name = "DIR", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "KEDGE_ROOT",
+        default_value = "/",
+        global = true,
+        value_name = "DIR",
+        hide_default_value = true
+    )]
     pub root: PathBuf,
     /// Address of this node [default: the source address of the default route].
     #[arg(long, env = "KEDGE_NODE_IP", global = true, value_name = "IP")]
@@ -46,7 +53,9 @@ impl SiteOptions {
         let mut roots = self.roots()?;
         roots.node_ip = Some(match self.node_ip {
             Some(ip) if ip.is_loopback() || ip.is_unspecified() => {
-                let text = format!("--node-ip {ip} cannot be reached by pods: give an address of a network interface");
+                let text = format!(
+                    "--node-ip {ip} cannot be reached by pods: give an address of a network interface"
+                );
                 return Err(Failure::with(Exit::Usage, text));
             }
             Some(ip) => ip,
@@ -63,7 +72,9 @@ impl SiteOptions {
         if kedge_api::names::is_subdomain(&name) {
             return Ok(name);
         }
-        let text = format!("{name:?} cannot be a node's name (lower-case letters, digits, '-' and '.'): give --node-name");
+        let text = format!(
+            "{name:?} cannot be a node's name (lower-case letters, digits, '-' and '.'): give --node-name"
+        );
         Err(Failure::with(Exit::Usage, text))
     }
 }

@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub fn status(site: &SiteOptions, options: &StatusOptions) -> Outcome {
     let roots = site.roots()?;
     let bytes = call_blocking(&roots, Method::GET, "/v1/status", Box::new(std::io::empty()))?;
-    let status: Status =
-        serde_json::from_slice(&bytes).map_err(|error| Failure::new(format!("unexpected answer: {error}")))?;
+    let status: Status = serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::new(format!("unexpected answer: {error}")))?;
     match options.output {
         Output::Json => println!("{}", String::from_utf8_lossy(&bytes)),
         Output::Text => print(&status),

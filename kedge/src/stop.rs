@@ -34,10 +34,11 @@ pub fn stop(site: &SiteOptions, options: &StopOptions) -> Outcome {
 fn stop_running(roots: &Roots, keep_pods: bool) -> Outcome {
     let path = if keep_pods { "/v1/stop?pods=keep" } else { "/v1/stop?pods=end" };
     let status = call_blocking(roots, Method::GET, "/v1/status", Box::new(std::io::empty()))?;
-    let status: control::Status =
-        serde_json::from_slice(&status).map_err(|error| Failure::new(format!("unexpected answer: {error}")))?;
+    let status: control::Status = serde_json::from_slice(&status)
+        .map_err(|error| Failure::new(format!("unexpected answer: {error}")))?;
     let pid = i32::try_from(status.pid).ok().and_then(rustix::process::Pid::from_raw);
-    let watch = pid.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+    let watch =
+        pid.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
     call_blocking(roots, Method::POST, path, Box::new(std::io::empty()))?;
     if let Some(process) = watch {
         let mut poll = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
@@ -55,7 +56,8 @@ fn stop_running(roots: &Roots, keep_pods: bool) -> Outcome {
 /// Stops every container with its grace, side by side, then the sandboxes.
 pub async fn end_pods(runtime: &dyn Runtime) {
     let began = Instant::now();
-    let (containers, sandboxes) = match (runtime.list_containers().await, runtime.list_pod_sandboxes().await) {
+    let (containers, sandboxes) = match (runtime.list_containers().await, runtime.list_pod_sandboxes().await)
+    {
         (Ok(containers), Ok(sandboxes)) => (containers, sandboxes),
         (Err(error), _) | (_, Err(error)) => {
             tracing::error!(%error, "the pods cannot be listed and keep running");
@@ -94,7 +96,9 @@ pub fn delete(site: &SiteOptions, options: &DeleteOptions) -> Outcome {
     unmount_below(&roots.kubelet)?;
     unmount_below(&roots.run)?;
     remove_cgroups(&roots)?;
-    for folder in [&roots.kubelet, &roots.pod_logs, &roots.container_logs, &roots.state, &roots.run, &roots.log] {
+    for folder in
+        [&roots.kubelet, &roots.pod_logs, &roots.container_logs, &roots.state, &roots.run, &roots.log]
+    {
         remove_folder(folder)?;
     }
     remove_kubernetes(&roots)?;
@@ -112,10 +116,20 @@ fn remove_network(roots: &Roots) -> Outcome {
 /// Our files in `/etc/kubernetes` and the configuration; the folder goes when nothing else is in it.
 fn remove_kubernetes(roots: &Roots) -> Outcome {
     remove_folder(&roots.kubernetes.join("pki"))?;
-    for file in ["admin.conf", "kubelet.conf", "scheduler.conf", "controller-manager.conf", "proxy.conf", "super-admin.conf"] {
+    for file in [
+        "admin.conf",
+        "kubelet.conf",
+        "scheduler.conf",
+        "controller-manager.conf",
+        "proxy.conf",
+        "super-admin.conf",
+    ] {
         match std::fs::remove_file(roots.kubernetes.join(file)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::new(format!("cannot remove {file} in {}: {error}", roots.kubernetes.display())));
+                return Err(Failure::new(format!(
+                    "cannot remove {file} in {}: {error}",
+                    roots.kubernetes.display()
+                )));
             }
             _ => {}
         }
@@ -140,8 +154,12 @@ fn remove_folder(path: &Path) -> Outcome {
 fn unmount_below(path: &Path) -> Outcome {
     let table = std::fs::read_to_string("/proc/self/mountinfo")
         .map_err(|error| Failure::new(format!("cannot read the mounts: {error}")))?;
-    let mut points: Vec<String> =
-        table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).filter(|point| Path::new(point).starts_with(path)).collect();
+    let mut points: Vec<String> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(unescape)
+        .filter(|point| Path::new(point).starts_with(path))
+        .collect();
     points.reverse();
     for point in points {
         rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH)

@@ -13,10 +13,13 @@ pub fn why(site: &SiteOptions, command: &WhyCommand) -> Outcome {
         .build()
         .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))?;
     runtime.block_on(async {
-        let client = Client::from_kubeconfig(&kubeconfig, "kedge-why").await.map_err(|error| Failure::of(&error))?;
+        let client =
+            Client::from_kubeconfig(&kubeconfig, "kedge-why").await.map_err(|error| Failure::of(&error))?;
         match command {
             WhyCommand::Pod { name, namespace } => {
-                let report = kedge_scheduler::why(&client, namespace, name).await.map_err(|error| Failure::of(&error))?;
+                let report = kedge_scheduler::why(&client, namespace, name)
+                    .await
+                    .map_err(|error| Failure::of(&error))?;
                 print!("{report}");
                 Ok(())
             }

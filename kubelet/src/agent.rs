@@ -93,18 +93,14 @@ impl Agent {
             node_name: self.config.node_name.clone(),
             host_ips: self.host_ips(),
             pod_ips,
-            allocatable: node
-                .map(|node| node.status.allocatable.clone())
-                .unwrap_or_default(),
+            allocatable: node.map(|node| node.status.allocatable.clone()).unwrap_or_default(),
         }
     }
 }
 
 pub(crate) async fn run(mut agent: Agent, mut shutdown: watch::Receiver<bool>) -> Result<(), Error> {
-    let version = agent.runtime.version().await.map_err(|cause| Error::Runtime {
-        what: "its version",
-        cause,
-    })?;
+    let version =
+        agent.runtime.version().await.map_err(|cause| Error::Runtime { what: "its version", cause })?;
     agent.machine.runtime_version = format!("{}://{}", version.runtime_name, version.runtime_version);
     agent.runtime_name = version.runtime_name;
     prepare_folders(&agent)?;
@@ -134,10 +130,7 @@ fn serve(agent: &Arc<Agent>, tasks: &mut JoinSet<()>, shutdown: watch::Receiver<
     let settings = match server_settings(agent) {
         Ok(settings) => settings,
         Err(cause) => {
-            return tracing::warn!(
-                cause,
-                "no logs, exec or port-forward: the kubelet port is not served"
-            );
+            return tracing::warn!(cause, "no logs, exec or port-forward: the kubelet port is not served");
         }
     };
     let table = Arc::clone(&agent.table);
@@ -171,15 +164,8 @@ fn server_settings(agent: &Agent) -> Result<server::Settings, String> {
 
 fn prepare_folders(agent: &Agent) -> Result<(), Error> {
     let roots = &agent.config.roots;
-    for path in [
-        &roots.kubelet.join("pods"),
-        &roots.pod_logs,
-        &roots.container_logs,
-    ] {
-        std::fs::create_dir_all(path).map_err(|cause| Error::Folder {
-            path: path.clone(),
-            cause,
-        })?;
+    for path in [&roots.kubelet.join("pods"), &roots.pod_logs, &roots.container_logs] {
+        std::fs::create_dir_all(path).map_err(|cause| Error::Folder { path: path.clone(), cause })?;
     }
     Ok(())
 }

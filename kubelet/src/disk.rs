@@ -15,14 +15,10 @@ pub(crate) fn set_up(plan: &VolumePlan) -> Result<bool, String> {
     let text = |error: io::Error| format!("{}: {error}", plan.path.display());
     match &plan.content {
         Content::HostPath(kind) => check_host_path(&plan.path, *kind).map(|()| false),
-        Content::EmptyDir { medium, fs_group } => empty_dir(&plan.path, *medium, *fs_group)
-            .map(|()| false)
-            .map_err(text),
-        Content::Files {
-            payload,
-            memory,
-            fs_group,
-        } => {
+        Content::EmptyDir { medium, fs_group } => {
+            empty_dir(&plan.path, *medium, *fs_group).map(|()| false).map_err(text)
+        }
+        Content::Files { payload, memory, fs_group } => {
             make_folder(&plan.path, 0o755).map_err(text)?;
             if *memory {
                 mount_tmpfs(&plan.path, None, 0o755).map_err(text)?;
@@ -63,10 +59,7 @@ fn empty_dir(path: &Path, medium: Medium, fs_group: Option<i64>) -> io::Result<(
 fn give(path: &Path, group: i64, read_only: bool) -> io::Result<()> {
     chown(path, None, u32::try_from(group).ok())?;
     let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
-    fs::set_permissions(
-        path,
-        Permissions::from_mode(mode | fs_group_bits(true, read_only)),
-    )
+    fs::set_permissions(path, Permissions::from_mode(mode | fs_group_bits(true, read_only)))
 }
 
 fn is_mounted(path: &Path) -> bool {
@@ -81,35 +74,17 @@ fn mount_tmpfs(path: &Path, size_bytes: Option<i64>, mode: u32) -> io::Result<()
     if is_mounted(path) {
         return Ok(());
     }
-    let size = size_bytes
-        .map(|bytes| format!(",size={bytes}"))
-        .unwrap_or_default();
+    let size = size_bytes.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
     let options = std::ffi::CString::new(format!("mode={mode:o}{size}"))?;
-    mount(
-        "tmpfs",
-        path,
-        "tmpfs",
-        MountFlags::empty(),
-        Some(options.as_c_str()),
-    )
-    .map_err(io::Error::from)
+    mount("tmpfs", path, "tmpfs", MountFlags::empty(), Some(options.as_c_str())).map_err(io::Error::from)
 }
 
 fn mount_huge(path: &Path, page_bytes: Option<i64>) -> io::Result<()> {
     if is_mounted(path) {
         return Ok(());
     }
-    let options = page_bytes
-        .map(|bytes| std::ffi::CString::new(format!("pagesize={bytes}")))
-        .transpose()?;
-    mount(
-        "nodev",
-        path,
-        "hugetlbfs",
-        MountFlags::empty(),
-        options.as_deref(),
-    )
-    .map_err(io::Error::from)
+    let options = page_bytes.map(|bytes| std::ffi::CString::new(format!("pagesize={bytes}"))).transpose()?;
+    mount("nodev", path, "hugetlbfs", MountFlags::empty(), options.as_deref()).map_err(io::Error::from)
 }
 
 fn check_host_path(path: &Path, kind: HostPathType) -> Result<(), String> {
@@ -117,11 +92,7 @@ fn check_host_path(path: &Path, kind: HostPathType) -> Result<(), String> {
     let fits = match kind {
         HostPathType::Unset => return Ok(()),
         HostPathType::DirectoryOrCreate if found.is_none() => {
-            return DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(path)
-                .map_err(|e| e.to_string());
+            return DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|e| e.to_string());
         }
         HostPathType::FileOrCreate if found.is_none() => {
             return File::create_new(path)
@@ -151,11 +122,8 @@ pub(crate) fn tear_down(pod_folder: &Path) -> io::Result<()> {
 /// Mount points below `folder`, the deepest first.
 fn mounts_below(folder: &Path) -> io::Result<Vec<String>> {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
-    let mut found: Vec<String> = mountinfo
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(unescape)
-        .collect();
+    let mut found: Vec<String> =
+        mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).collect();
     found.retain(|path| Path::new(path).starts_with(folder));
     found.reverse();
     Ok(found)
@@ -164,9 +132,7 @@ fn mounts_below(folder: &Path) -> io::Result<Vec<String>> {
 /// The kernel writes blanks, tabs, newlines and backslashes as three octal digits.
 fn unescape(path: &str) -> String {
     let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    escapes
-        .iter()
-        .fold(path.to_owned(), |text, (from, to)| text.replace(from, to))
+    escapes.iter().fold(path.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
 #[cfg(test)]

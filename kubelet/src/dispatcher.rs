@@ -116,10 +116,7 @@ impl Dispatcher {
     async fn list(&self) -> BTreeMap<String, Observed> {
         let runtime = &self.agent.runtime;
         let (sandboxes, containers) = loop {
-            match (
-                runtime.list_pod_sandboxes().await,
-                runtime.list_containers().await,
-            ) {
+            match (runtime.list_pod_sandboxes().await, runtime.list_containers().await) {
                 (Ok(sandboxes), Ok(containers)) => break (sandboxes, containers),
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::warn!(%error, "listing what the runtime has");
@@ -184,24 +181,12 @@ impl Dispatcher {
     }
 
     fn begin(&mut self, pod: Arc<Pod>, observed: Observed) {
-        let refused = if observed.sandboxes.is_empty() {
-            self.admit(&pod)
-        } else {
-            None
-        };
+        let refused = if observed.sandboxes.is_empty() { self.admit(&pod) } else { None };
         let is_refused = refused.is_some();
         let (worker, sender) = Worker::new(Arc::clone(&self.agent), Arc::clone(&pod), observed, refused);
         let task = self.tasks.spawn(worker.run()).id();
         let uid = pod.metadata.uid.clone();
-        self.workers.insert(
-            uid,
-            Handle {
-                sender,
-                pod,
-                task,
-                refused: is_refused,
-            },
-        );
+        self.workers.insert(uid, Handle { sender, pod, task, refused: is_refused });
     }
 
     /// Only of pods that nothing was begun of.
@@ -212,17 +197,9 @@ impl Dispatcher {
             return None;
         }
         let node = self.agent.node.borrow().clone()?;
-        let others: Vec<Arc<Pod>> = self
-            .workers
-            .values()
-            .filter(|h| !h.refused)
-            .map(|h| Arc::clone(&h.pod))
-            .collect();
-        let others: Vec<&Pod> = others
-            .iter()
-            .map(AsRef::as_ref)
-            .filter(|pod| !pod.is_terminal())
-            .collect();
+        let others: Vec<Arc<Pod>> =
+            self.workers.values().filter(|h| !h.refused).map(|h| Arc::clone(&h.pod)).collect();
+        let others: Vec<&Pod> = others.iter().map(AsRef::as_ref).filter(|pod| !pod.is_terminal()).collect();
         admission::admit(pod, &node, &others, self.features).err()
     }
 
@@ -232,11 +209,7 @@ impl Dispatcher {
             Ok((id, ())) => (id, false),
             Err(error) => (error.id(), error.is_panic()),
         };
-        let Some(uid) = self
-            .workers
-            .iter()
-            .find(|(_, handle)| handle.task == id)
-            .map(|(uid, _)| uid.clone())
+        let Some(uid) = self.workers.iter().find(|(_, handle)| handle.task == id).map(|(uid, _)| uid.clone())
         else {
             return;
         };
@@ -244,10 +217,7 @@ impl Dispatcher {
             return;
         };
         if panicked {
-            tracing::error!(
-                pod = handle.pod.full_name(),
-                "a pod's worker panicked; it begins again"
-            );
+            tracing::error!(pod = handle.pod.full_name(), "a pod's worker panicked; it begins again");
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             let observed = self.list().await.remove(&uid).unwrap_or_default();
             self.begin(handle.pod, observed);
@@ -263,19 +233,10 @@ fn orphan(uid: &str, observed: &Observed) -> Pod {
         pod.metadata.name.clone_from(&sandbox.name);
         pod.metadata.namespace.clone_from(&sandbox.namespace);
     }
-    let mut names: Vec<&str> = observed
-        .containers
-        .iter()
-        .map(|container| container.name.as_str())
-        .collect();
+    let mut names: Vec<&str> = observed.containers.iter().map(|container| container.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    pod.spec.containers = names
-        .into_iter()
-        .map(|name| Container {
-            name: name.to_owned(),
-            ..Container::default()
-        })
-        .collect();
+    pod.spec.containers =
+        names.into_iter().map(|name| Container { name: name.to_owned(), ..Container::default() }).collect();
     pod
 }

@@ -24,11 +24,7 @@ pub(crate) fn tell_pod(recorder: &Recorder, pod: &Pod, event: Event) {
 
 pub(crate) fn tell_node(recorder: &Recorder, name: &str, event: Event) {
     // Upstream's kubelet names its node by name where the uid belongs.
-    tell(
-        recorder,
-        json!({"kind": "Node", "name": name, "uid": name}),
-        event,
-    );
+    tell(recorder, json!({"kind": "Node", "name": name, "uid": name}), event);
 }
 
 fn tell(recorder: &Recorder, about: serde_json::Value, event: Event) {

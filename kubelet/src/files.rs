@@ -71,11 +71,8 @@ fn count(folder: &Path) -> usize {
 fn dated_folder(folder: &Path) -> io::Result<PathBuf> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let text = kedge_api::Time(i64::try_from(since.as_secs()).unwrap_or(0)).to_string();
-    let stamp: String = text
-        .trim_end_matches('Z')
-        .chars()
-        .map(|c| if c.is_ascii_digit() { c } else { '_' })
-        .collect();
+    let stamp: String =
+        text.trim_end_matches('Z').chars().map(|c| if c.is_ascii_digit() { c } else { '_' }).collect();
     let name = PathBuf::from(format!("..{stamp}.{:09}", since.subsec_nanos()));
     DirBuilder::new().mode(0o755).create(folder.join(&name))?;
     // The umask does not decide about what a container may read.
@@ -94,11 +91,7 @@ fn write_file(folder: &Path, path: &str, file: &PayloadFile, fs_group: Option<i6
     if owner.is_some() || group.is_some() {
         chown(&at, owner, group)?;
     }
-    let added = if group.is_some() {
-        fs_group_bits(false, true)
-    } else {
-        0
-    };
+    let added = if group.is_some() { fs_group_bits(false, true) } else { 0 };
     fs::set_permissions(&at, Permissions::from_mode(file.mode | added))
 }
 
@@ -145,15 +138,8 @@ mod tests {
     use super::*;
 
     fn payload(files: &[(&str, &str)]) -> Payload {
-        let file = |data: &str| PayloadFile {
-            data: data.as_bytes().to_vec(),
-            mode: 0o640,
-            owner: None,
-        };
-        files
-            .iter()
-            .map(|(path, data)| ((*path).to_owned(), file(data)))
-            .collect()
+        let file = |data: &str| PayloadFile { data: data.as_bytes().to_vec(), mode: 0o640, owner: None };
+        files.iter().map(|(path, data)| ((*path).to_owned(), file(data))).collect()
     }
 
     #[test]
@@ -161,15 +147,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         assert!(write(at, &payload(&[("a", "1"), ("d/b", "2")]), None).unwrap());
-        assert!(
-            !write(at, &payload(&[("a", "1"), ("d/b", "2")]), None).unwrap(),
-            "nothing to do"
-        );
+        assert!(!write(at, &payload(&[("a", "1"), ("d/b", "2")]), None).unwrap(), "nothing to do");
         assert_eq!(fs::read_to_string(at.join("d/b")).unwrap(), "2");
-        assert_eq!(
-            fs::metadata(at.join("a")).unwrap().permissions().mode() & 0o777,
-            0o640
-        );
+        assert_eq!(fs::metadata(at.join("a")).unwrap().permissions().mode() & 0o777, 0o640);
         let held = fs::canonicalize(at.join("a")).unwrap();
         assert!(write(at, &payload(&[("a", "3"), ("c", "4")]), None).unwrap());
         assert_eq!(fs::read_to_string(at.join("a")).unwrap(), "3");

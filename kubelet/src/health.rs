@@ -16,13 +16,8 @@ use crate::Error;
 use crate::agent::Agent;
 
 pub(crate) async fn serve(agent: &Agent, tasks: &mut JoinSet<()>) -> Result<(), Error> {
-    let address = SocketAddr::new(
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        agent.config.roots.ports.kubelet_health,
-    );
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|cause| Error::Listen { address, cause })?;
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), agent.config.roots.ports.kubelet_health);
+    let listener = TcpListener::bind(address).await.map_err(|cause| Error::Listen { address, cause })?;
     tasks.spawn(accept(listener));
     Ok(())
 }
@@ -46,15 +41,8 @@ async fn accept(listener: TcpListener) {
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let healthy = request.uri().path() == "/healthz";
-    let mut response = Response::new(Full::new(Bytes::from_static(if healthy {
-        b"ok"
-    } else {
-        b"404 page not found\n"
-    })));
-    *response.status_mut() = if healthy {
-        StatusCode::OK
-    } else {
-        StatusCode::NOT_FOUND
-    };
+    let mut response =
+        Response::new(Full::new(Bytes::from_static(if healthy { b"ok" } else { b"404 page not found\n" })));
+    *response.status_mut() = if healthy { StatusCode::OK } else { StatusCode::NOT_FOUND };
     Ok(response)
 }

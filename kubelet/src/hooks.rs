@@ -53,10 +53,7 @@ pub(crate) async fn run(
 }
 
 async fn exec(command: &[String], place: &Place<'_>, runtime: &dyn Runtime) -> Result<(), String> {
-    let done = runtime
-        .exec_sync(place.id, command.to_vec(), 0)
-        .await
-        .map_err(|error| error.to_string())?;
+    let done = runtime.exec_sync(place.id, command.to_vec(), 0).await.map_err(|error| error.to_string())?;
     if done.exit_code == 0 {
         return Ok(());
     }
@@ -73,11 +70,7 @@ async fn exec(command: &[String], place: &Place<'_>, runtime: &dyn Runtime) -> R
 async fn http(action: &HttpGetAction, place: &Place<'_>) -> Result<(), String> {
     let get = Get {
         https: action.scheme.eq_ignore_ascii_case("https"),
-        host: if action.host.is_empty() {
-            place.pod_ip.to_owned()
-        } else {
-            action.host.clone()
-        },
+        host: if action.host.is_empty() { place.pod_ip.to_owned() } else { action.host.clone() },
         port: port(&action.port, place.container)?,
         path: action.path.clone(),
         headers: action

@@ -64,10 +64,7 @@ async fn exchange(request: &Get) -> Result<(u16, Vec<u8>), String> {
     }
     let connector = tokio_rustls::TlsConnector::from(unchecked());
     let name = ServerName::try_from(request.host.clone()).map_err(|error| error.to_string())?;
-    let stream = connector
-        .connect(name, stream)
-        .await
-        .map_err(|error| format!("tls: {error}"))?;
+    let stream = connector.connect(name, stream).await.map_err(|error| format!("tls: {error}"))?;
     send(stream, request).await
 }
 
@@ -77,9 +74,7 @@ pub(crate) async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
         Ok(address) => host_port(address, port),
         Err(_) => format!("{host}:{port}"),
     };
-    TcpStream::connect(&target)
-        .await
-        .map_err(|error| format!("dial tcp {target}: {}", cause(&error)))
+    TcpStream::connect(&target).await.map_err(|error| format!("dial tcp {target}: {}", cause(&error)))
 }
 
 fn cause(error: &std::io::Error) -> String {
@@ -99,11 +94,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let text = |error: hyper::Error| {
-        if error.is_incomplete_message() {
-            "EOF".to_owned()
-        } else {
-            error.to_string()
-        }
+        if error.is_incomplete_message() { "EOF".to_owned() } else { error.to_string() }
     };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(text)?;
     let pump = tokio::spawn(async move {
@@ -116,10 +107,7 @@ where
         Ok(response) => {
             let code = response.status().as_u16();
             let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
-            Ok((
-                code,
-                body.map(|body| body.to_bytes().to_vec()).unwrap_or_default(),
-            ))
+            Ok((code, body.map(|body| body.to_bytes().to_vec()).unwrap_or_default()))
         }
         Err(message) => Err(message),
     };
@@ -204,9 +192,7 @@ impl ServerCertVerifier for AnyCertificate {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -220,10 +206,7 @@ mod tests {
             host: host.into(),
             port: 80,
             path: path.into(),
-            headers: headers
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
+            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             user_agent: "kube-probe/1.36",
         }
     }
@@ -231,12 +214,9 @@ mod tests {
     #[test]
     fn urls_and_headers() {
         assert_eq!(to("fd00::1", "x", &[]).url(), "http://[fd00::1]:80/x");
-        let request = build(&to(
-            "10.0.0.1",
-            "/a?b=c",
-            &[("Host", "h"), ("X", "1"), ("X", "2"), ("Accept", "")],
-        ))
-        .unwrap();
+        let request =
+            build(&to("10.0.0.1", "/a?b=c", &[("Host", "h"), ("X", "1"), ("X", "2"), ("Accept", "")]))
+                .unwrap();
         assert_eq!(request.uri(), "/a?b=c");
         assert_eq!(request.headers()["host"], "h");
         assert_eq!(request.headers().get_all("x").iter().count(), 2);
@@ -245,15 +225,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_port_reads_as_go_says_it() {
-        let closed = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let get = Get {
-            port: closed.port(),
-            ..to("127.0.0.1", "/", &[])
-        };
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let get = Get { port: closed.port(), ..to("127.0.0.1", "/", &[]) };
         let address = format!("127.0.0.1:{}", closed.port());
         let error = super::get(&get, Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(

@@ -60,20 +60,11 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("asking the runtime for {what}: {cause}")]
-    Runtime {
-        what: &'static str,
-        cause: kedge_cri_api::Error,
-    },
+    Runtime { what: &'static str, cause: kedge_cri_api::Error },
     #[error("making {}: {cause}", path.display())]
-    Folder {
-        path: std::path::PathBuf,
-        cause: std::io::Error,
-    },
+    Folder { path: std::path::PathBuf, cause: std::io::Error },
     #[error("listening on {address}: {cause}")]
-    Listen {
-        address: std::net::SocketAddr,
-        cause: std::io::Error,
-    },
+    Listen { address: std::net::SocketAddr, cause: std::io::Error },
     #[error("reading {what} of this machine: {cause}")]
     Machine { what: String, cause: std::io::Error },
 }

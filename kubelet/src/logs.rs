@@ -29,10 +29,7 @@ pub(crate) async fn rotate_all(agent: Arc<Agent>) {
                 continue;
             }
         };
-        for container in containers
-            .iter()
-            .filter(|container| container.state == ContainerState::Running)
-        {
+        for container in containers.iter().filter(|container| container.state == ContainerState::Running) {
             if let Err(error) = rotate(&agent, container).await {
                 tracing::warn!(%error, log = container.log_path, "log not rotated");
             }
@@ -49,20 +46,15 @@ async fn rotate(agent: &Agent, container: &ContainerStatus) -> io::Result<()> {
         return Ok(());
     };
     let name = name.to_string_lossy().into_owned();
-    let others = fs::read_dir(folder)?
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let others =
+        fs::read_dir(folder)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let others: Vec<String> = others.filter(|other| *other != name).collect();
     let plan = log_rotation::plan(&name, meta.len(), &others, &log_rotation::stamp(now().to_time()));
     let Some(rotated) = plan.rename_to else {
         return Ok(());
     };
     fs::rename(path, folder.join(&rotated))?;
-    if let Err(error) = agent
-        .runtime
-        .reopen_container_log(&ContainerId(container.id.clone()))
-        .await
-    {
+    if let Err(error) = agent.runtime.reopen_container_log(&ContainerId(container.id.clone())).await {
         // The writer still has the renamed file: give it its name back, so that readers find it.
         fs::rename(folder.join(&rotated), path)?;
         return Err(io::Error::other(error.to_string()));
@@ -75,11 +67,7 @@ async fn rotate(agent: &Agent, container: &ContainerStatus) -> io::Result<()> {
 
 /// `/var/log/containers/<pod>_<namespace>_<container>-<id>.log`, for log collectors.
 pub(crate) fn link(agent: &Agent, pod: &Pod, container: &str, id: &str, attempt: u32) -> io::Result<()> {
-    let log = agent
-        .settings
-        .log_folder(pod)
-        .join(container)
-        .join(format!("{attempt}.log"));
+    let log = agent.settings.log_folder(pod).join(container).join(format!("{attempt}.log"));
     let link = link_path(agent, pod, container, id);
     match std::os::unix::fs::symlink(log, link) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -88,11 +76,7 @@ pub(crate) fn link(agent: &Agent, pod: &Pod, container: &str, id: &str, attempt:
 }
 
 fn link_path(agent: &Agent, pod: &Pod, container: &str, id: &str) -> PathBuf {
-    agent
-        .config
-        .roots
-        .container_logs
-        .join(names::container_log_link(pod, container, id))
+    agent.config.roots.container_logs.join(names::container_log_link(pod, container, id))
 }
 
 /// The link and the log files of one container that was removed.

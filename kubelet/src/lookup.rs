@@ -61,10 +61,7 @@ impl Table {
     /// The pods of this node, for `/pods`.
     pub fn pods(&self) -> Vec<serde_json::Value> {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table
-            .values()
-            .filter_map(|entry| serde_json::to_value(entry.pod.as_ref()).ok())
-            .collect()
+        table.values().filter_map(|entry| serde_json::to_value(entry.pod.as_ref()).ok()).collect()
     }
 
     fn read<T>(&self, namespace: &str, name: &str, read: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
@@ -82,11 +79,7 @@ impl Lookup for Table {
         previous: bool,
     ) -> Option<ContainerPlace> {
         self.read(namespace, pod, |entry| {
-            entry
-                .containers
-                .get(container)?
-                .get(usize::from(previous))
-                .cloned()
+            entry.containers.get(container)?.get(usize::from(previous)).cloned()
         })
     }
 

@@ -10,22 +10,12 @@ use crate::{Config, Error};
 pub(crate) fn read(config: &Config) -> Result<Machine, Error> {
     let meminfo = file("/proc/meminfo")?;
     let kibibytes = |key: &str| {
-        let line = meminfo
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<i64>().ok())
-            .unwrap_or(0)
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<i64>().ok()).unwrap_or(0)
     };
     let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let pretty = os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    let trimmed = |path: &str| {
-        std::fs::read_to_string(path)
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
-    };
+    let pretty = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let trimmed = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let cpus = std::thread::available_parallelism().map_or(1, |n| i64::try_from(n.get()).unwrap_or(1));
     Ok(Machine {
         host_name: config.node_name.clone(),
@@ -48,10 +38,7 @@ pub(crate) fn read(config: &Config) -> Result<Machine, Error> {
 }
 
 fn file(path: &str) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|cause| Error::Machine {
-        what: path.to_owned(),
-        cause,
-    })
+    std::fs::read_to_string(path).map_err(|cause| Error::Machine { what: path.to_owned(), cause })
 }
 
 /// Go's name of the architecture, which labels and images use.
@@ -65,23 +52,16 @@ fn architecture() -> &'static str {
 
 /// The size of the file system that holds `path`, or its nearest folder that exists.
 fn disk_bytes(path: &Path) -> i64 {
-    let existing = path
-        .ancestors()
-        .find(|folder| folder.exists())
-        .unwrap_or(Path::new("/"));
-    rustix::fs::statvfs(existing).map_or(0, |stat| {
-        i64::try_from(stat.f_blocks * stat.f_frsize).unwrap_or(i64::MAX)
-    })
+    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    rustix::fs::statvfs(existing)
+        .map_or(0, |stat| i64::try_from(stat.f_blocks * stat.f_frsize).unwrap_or(i64::MAX))
 }
 
 fn huge_pages() -> Vec<(String, i64)> {
     let Ok(sizes) = std::fs::read_dir("/sys/kernel/mm/hugepages") else {
         return Vec::new();
     };
-    let mut found: Vec<(i64, i64)> = sizes
-        .flatten()
-        .filter_map(|entry| one_size(&entry).ok())
-        .collect();
+    let mut found: Vec<(i64, i64)> = sizes.flatten().filter_map(|entry| one_size(&entry).ok()).collect();
     found.sort_unstable();
     let name = |kib: i64| {
         if kib >= 1 << 20 {
@@ -90,18 +70,13 @@ fn huge_pages() -> Vec<(String, i64)> {
             format!("hugepages-{}Mi", kib >> 10)
         }
     };
-    found
-        .into_iter()
-        .map(|(kib, pages)| (name(kib), kib * 1024 * pages))
-        .collect()
+    found.into_iter().map(|(kib, pages)| (name(kib), kib * 1024 * pages)).collect()
 }
 
 /// (KiB of a page, number of pages) of `hugepages-2048kB`.
 fn one_size(entry: &std::fs::DirEntry) -> io::Result<(i64, i64)> {
     let name = entry.file_name().to_string_lossy().into_owned();
-    let kib = name
-        .strip_prefix("hugepages-")
-        .and_then(|rest| rest.strip_suffix("kB")?.parse().ok());
+    let kib = name.strip_prefix("hugepages-").and_then(|rest| rest.strip_suffix("kB")?.parse().ok());
     let kib = kib.ok_or_else(|| io::Error::other("not a page size"))?;
     let pages = std::fs::read_to_string(entry.path().join("nr_hugepages"))?;
     Ok((kib, pages.trim().parse().unwrap_or(0)))

@@ -28,12 +28,7 @@ pub(crate) fn of_container(place: &Place<'_>) -> Result<Vec<Mount>, String> {
     for mount in &place.container.volume_mounts {
         mounts.push(of_volume(mount, place)?);
     }
-    if !place
-        .container
-        .volume_mounts
-        .iter()
-        .any(|mount| mount.mount_path == HOSTS)
-    {
+    if !place.container.volume_mounts.iter().any(|mount| mount.mount_path == HOSTS) {
         mounts.push(file_mount(&hosts_path(place.pod_folder), HOSTS));
     }
     if !place.container.termination_message_path.is_empty() {
@@ -49,10 +44,7 @@ pub(crate) fn hosts_path(pod_folder: &Path) -> PathBuf {
 }
 
 pub(crate) fn termination_log(pod_folder: &Path, container: &str, attempt: u32) -> PathBuf {
-    pod_folder
-        .join("containers")
-        .join(container)
-        .join(format!("termination-{attempt}"))
+    pod_folder.join("containers").join(container).join(format!("termination-{attempt}"))
 }
 
 fn make_log(path: &Path) -> io::Result<()> {
@@ -76,20 +68,14 @@ fn of_volume(mount: &VolumeMount, place: &Place<'_>) -> Result<Mount, String> {
     let name = &mount.name;
     let volume = place.volumes.iter().find(|volume| volume.name == *name);
     let volume = volume.ok_or_else(|| {
-        format!(
-            "cannot find volume {name:?} to mount into container {:?}",
-            place.container.name
-        )
+        format!("cannot find volume {name:?} to mount into container {:?}", place.container.name)
     })?;
     let sub_path = match mount.sub_path_expr.as_str() {
         "" => mount.sub_path.clone(),
         expression => expand_strict(expression, place.env)?,
     };
-    let host = if sub_path.is_empty() {
-        volume.path.clone()
-    } else {
-        below(volume, &sub_path, mount, place)?
-    };
+    let host =
+        if sub_path.is_empty() { volume.path.clone() } else { below(volume, &sub_path, mount, place)? };
     let read_only = mount.read_only || volume.read_only;
     let recursive = match mount.recursive_read_only.as_deref() {
         Some("Enabled") => true,
@@ -111,11 +97,7 @@ fn of_volume(mount: &VolumeMount, place: &Place<'_>) -> Result<Mount, String> {
 }
 
 fn absolute(path: &str) -> String {
-    if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("/{path}")
-    }
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
 /// The place of a subPath, made where it is missing. A link that leads out of the volume is refused without a word about
@@ -131,9 +113,7 @@ fn below(
         return Err(format!("error SubPath `{sub_path}` must not be an absolute path"));
     }
     if relative.components().any(|part| part == Component::ParentDir) {
-        return Err(format!(
-            "unable to provision SubPath `{sub_path}`: must not contain '..'"
-        ));
+        return Err(format!("unable to provision SubPath `{sub_path}`: must not contain '..'"));
     }
     let refused = |what: &str| {
         format!(
@@ -153,11 +133,7 @@ fn below(
         })?;
     }
     let found = fs::canonicalize(&wanted).map_err(|_| refused("prepare"))?;
-    if found.starts_with(&root) {
-        Ok(found)
-    } else {
-        Err(refused("prepare"))
-    }
+    if found.starts_with(&root) { Ok(found) } else { Err(refused("prepare")) }
 }
 
 /// Makes the folders one by one; each must be a real folder inside the volume when the next is made.
@@ -190,26 +166,15 @@ mod tests {
         fs::create_dir(root.join("inner")).unwrap();
         std::os::unix::fs::symlink("/etc", root.join("out")).unwrap();
         std::os::unix::fs::symlink("inner", root.join("in")).unwrap();
-        let content = Content::EmptyDir {
-            medium: Medium::Disk,
-            fs_group: None,
-        };
-        let volume = VolumePlan {
-            name: "v".into(),
-            path: root.clone(),
-            content,
-            read_only: false,
-        };
+        let content = Content::EmptyDir { medium: Medium::Disk, fs_group: None };
+        let volume = VolumePlan { name: "v".into(), path: root.clone(), content, read_only: false };
         let mount = VolumeMount {
             name: "v".into(),
             mount_path: "/v".into(),
             sub_path: sub_path.into(),
             ..VolumeMount::default()
         };
-        let container = Container {
-            name: "c".into(),
-            ..Container::default()
-        };
+        let container = Container { name: "c".into(), ..Container::default() };
         let place = Place {
             container: &container,
             pod_folder: &root,
@@ -219,9 +184,8 @@ mod tests {
             attempt: 0,
         };
         let seen = of_volume(&mount, &place).map(|mount| mount.host_path);
-        let expected = expected
-            .map(|path| root.join(path).to_string_lossy().into_owned())
-            .map_err(str::to_owned);
+        let expected =
+            expected.map(|path| root.join(path).to_string_lossy().into_owned()).map_err(str::to_owned);
         assert_eq!(seen, expected, "{sub_path}");
     }
 
@@ -230,18 +194,9 @@ mod tests {
         check("inner", Ok("inner"));
         check("new/deep", Ok("new/deep"));
         check("in", Ok("inner"));
-        check(
-            "out",
-            Err("failed to prepare subPath for volumeMount \"v\" of container \"c\""),
-        );
-        check(
-            "out/x",
-            Err("failed to create subPath directory for volumeMount \"v\" of container \"c\""),
-        );
+        check("out", Err("failed to prepare subPath for volumeMount \"v\" of container \"c\""));
+        check("out/x", Err("failed to create subPath directory for volumeMount \"v\" of container \"c\""));
         check("/x", Err("error SubPath `/x` must not be an absolute path"));
-        check(
-            "a/../b",
-            Err("unable to provision SubPath `a/../b`: must not contain '..'"),
-        );
+        check("a/../b", Err("unable to provision SubPath `a/../b`: must not contain '..'"));
     }
 }

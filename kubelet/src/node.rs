@@ -20,6 +20,8 @@ const LEASE_DURATION_S: i64 = 40;
 const LEASE_PERIOD: Duration = Duration::from_secs(10);
 /// The status is looked at this often and sent when it differs, or after [`STATUS_SILENCE`].
 const STATUS_PERIOD: Duration = Duration::from_secs(10);
+/// While the node is not Ready: what it waits for (a podCIDR, the runtime) has no way to wake us. Upstream looks as often.
+const STARTING_PERIOD: Duration = Duration::from_millis(100);
 const STATUS_SILENCE: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -49,11 +51,7 @@ async fn renew(agent: &Agent) -> Result<(), Error> {
         "renewTime": micro_time(),
     });
     let patch = json!({ "spec": spec });
-    match agent
-        .client
-        .patch::<Value>(LEASES, LEASE_NAMESPACE, name, "", PatchKind::Merge, &patch)
-        .await
-    {
+    match agent.client.patch::<Value>(LEASES, LEASE_NAMESPACE, name, "", PatchKind::Merge, &patch).await {
         Err(error) if error.is_not_found() => {}
         done => return done.map(drop),
     }
@@ -67,11 +65,7 @@ async fn renew(agent: &Agent) -> Result<(), Error> {
             {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node.metadata.uid}]},
         "spec": spec,
     });
-    agent
-        .client
-        .create::<Value>(LEASES, LEASE_NAMESPACE, &lease)
-        .await
-        .map(drop)
+    agent.client.create::<Value>(LEASES, LEASE_NAMESPACE, &lease).await.map(drop)
 }
 
 /// `2026-11-25T00:23:55.123456Z`
@@ -120,8 +114,10 @@ pub(crate) async fn keep_status(agent: Arc<Agent>) {
                 Err(error) => tracing::warn!(%error, "the node's status is not written"),
             }
         }
+        let is_ready = current.status.condition("Ready").is_some_and(kedge_api::Condition::is_true);
+        let period = if is_ready { STATUS_PERIOD } else { STARTING_PERIOD };
         tokio::select! {
-            () = tokio::time::sleep(STATUS_PERIOD) => {}
+            () = tokio::time::sleep(period) => {}
             () = agent.node_changed.notified() => {}
         }
     }
@@ -160,10 +156,7 @@ async fn register(agent: &Agent) -> Result<Node, Error> {
         made => return made,
     }
     let labels = json!({"metadata": {"labels": labels}});
-    agent
-        .client
-        .patch(NODES, "", name, "", PatchKind::Merge, &labels)
-        .await
+    agent.client.patch(NODES, "", name, "", PatchKind::Merge, &labels).await
 }
 
 async fn send(agent: &Agent, current: &Node, status: &NodeStatus) -> Result<Node, Error> {
@@ -172,38 +165,20 @@ async fn send(agent: &Agent, current: &Node, status: &NodeStatus) -> Result<Node
         return Ok(current.clone());
     };
     let change = json!({ "status": change });
-    agent
-        .client
-        .patch(
-            NODES,
-            "",
-            &agent.config.node_name,
-            "status",
-            PatchKind::Strategic,
-            &change,
-        )
-        .await
+    agent.client.patch(NODES, "", &agent.config.node_name, "status", PatchKind::Strategic, &change).await
 }
 
 fn tell_changes(agent: &Agent, old: &NodeStatus, new: &NodeStatus) {
-    let ready = |status: &NodeStatus| {
-        status
-            .condition("Ready")
-            .is_some_and(kedge_api::Condition::is_true)
-    };
+    let ready = |status: &NodeStatus| status.condition("Ready").is_some_and(kedge_api::Condition::is_true);
     let name = &agent.config.node_name;
     let message = |what: &str| format!("Node {name} status is now: {what}");
     match (ready(old), ready(new)) {
-        (false, true) => events::tell_node(
-            &agent.recorder,
-            name,
-            Event::normal("NodeReady", message("NodeReady")),
-        ),
-        (true, false) => events::tell_node(
-            &agent.recorder,
-            name,
-            Event::normal("NodeNotReady", message("NodeNotReady")),
-        ),
+        (false, true) => {
+            events::tell_node(&agent.recorder, name, Event::normal("NodeReady", message("NodeReady")))
+        }
+        (true, false) => {
+            events::tell_node(&agent.recorder, name, Event::normal("NodeNotReady", message("NodeNotReady")))
+        }
         _ => {}
     }
 }

@@ -7,10 +7,7 @@ const REPLACED: [&str; 3] = ["podIPs", "addresses", "hostIPs"];
 
 /// None where nothing differs.
 pub(crate) fn between(old: &Value, new: &Value) -> Option<Value> {
-    let patch = objects(
-        old.as_object().unwrap_or(&Map::new()),
-        new.as_object().unwrap_or(&Map::new()),
-    );
+    let patch = objects(old.as_object().unwrap_or(&Map::new()), new.as_object().unwrap_or(&Map::new()));
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
@@ -63,10 +60,7 @@ fn conditions(old: &[Value], new: &[Value]) -> Vec<Value> {
         }
         patch.push(change);
     }
-    for gone in old
-        .iter()
-        .filter(|condition| find(new, &condition["type"]).is_none())
-    {
+    for gone in old.iter().filter(|condition| find(new, &condition["type"]).is_none()) {
         patch.push(json!({"$patch": "delete", "type": gone["type"]}));
     }
     patch
@@ -80,31 +74,15 @@ mod tests {
     fn patches() {
         for (old, new, patch) in [
             (json!({"a": 1}), json!({"a": 1}), None),
-            (
-                json!({"a": 1, "b": 2}),
-                json!({"a": 3}),
-                Some(json!({"a": 3, "b": null})),
-            ),
-            (
-                json!({"n": {"x": 1, "y": 2}}),
-                json!({"n": {"x": 1}}),
-                Some(json!({"n": {"y": null}})),
-            ),
-            (
-                json!({"l": [{"name": "a"}]}),
-                json!({"l": []}),
-                Some(json!({"l": []})),
-            ),
+            (json!({"a": 1, "b": 2}), json!({"a": 3}), Some(json!({"a": 3, "b": null}))),
+            (json!({"n": {"x": 1, "y": 2}}), json!({"n": {"x": 1}}), Some(json!({"n": {"y": null}}))),
+            (json!({"l": [{"name": "a"}]}), json!({"l": []}), Some(json!({"l": []}))),
             (
                 json!({"conditions": [{"type": "A", "status": "False", "reason": "x"}, {"type": "B", "status": "True"}]}),
                 json!({"conditions": [{"type": "A", "status": "True"}, {"type": "B", "status": "True"}]}),
                 Some(json!({"conditions": [{"type": "A", "status": "True", "reason": null}]})),
             ),
-            (
-                json!({"conditions": [{"type": "A"}]}),
-                json!({}),
-                Some(json!({"conditions": null})),
-            ),
+            (json!({"conditions": [{"type": "A"}]}), json!({}), Some(json!({"conditions": null}))),
             (
                 json!({"podIPs": [{"ip": "1"}]}),
                 json!({"podIPs": [{"ip": "2"}]}),

@@ -51,18 +51,11 @@ fn host<'a>(own: &'a str, target: &'a Target) -> &'a str {
 
 async fn exec(command: &[String], target: &Target, timeout: Duration, runtime: &dyn Runtime) -> Outcome {
     let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
-    match runtime
-        .exec_sync(&target.container_id, command.to_vec(), seconds)
-        .await
-    {
+    match runtime.exec_sync(&target.container_id, command.to_vec(), seconds).await {
         Ok(done) => {
             let output = [done.stdout, done.stderr].concat();
             let output = head(&String::from_utf8_lossy(&output), OUTPUT_BYTES_MAX).to_owned();
-            if done.exit_code == 0 {
-                Outcome::Success
-            } else {
-                Outcome::Failure(output)
-            }
+            if done.exit_code == 0 { Outcome::Success } else { Outcome::Failure(output) }
         }
         Err(Error::DeadlineExceeded(_)) => {
             let command = go_quote(&command.join(" "));
@@ -106,8 +99,7 @@ async fn tcp(host: &str, port: u16, timeout: Duration) -> Outcome {
 }
 
 fn authority(host: &str, port: u16) -> String {
-    host.parse()
-        .map_or_else(|_| format!("{host}:{port}"), |address| host_port(address, port))
+    host.parse().map_or_else(|_| format!("{host}:{port}"), |address| host_port(address, port))
 }
 
 /// `grpc.health.v1.HealthCheckRequest`.
@@ -129,10 +121,7 @@ const SERVING: i32 = 1;
 async fn grpc(action: &GrpcAction, target: &Target, timeout: Duration) -> Outcome {
     let port = u16::try_from(action.port).unwrap_or(0);
     let address = authority(&target.pod_ip, port);
-    let late = format!(
-        "timeout: health rpc did not complete within {}s",
-        timeout.as_secs()
-    );
+    let late = format!("timeout: health rpc did not complete within {}s", timeout.as_secs());
     let check = check_health(&address, action.service.clone().unwrap_or_default());
     match tokio::time::timeout(timeout, check).await {
         Ok(outcome) => outcome,
@@ -161,10 +150,9 @@ async fn check_health(address: &str, service: String) -> Outcome {
     match client.unary(request, path, codec).await {
         Ok(response) => match response.into_inner().status {
             SERVING => Outcome::Success,
-            status => Outcome::Failure(format!(
-                "service unhealthy (responded with {:?})",
-                status_name(status)
-            )),
+            status => {
+                Outcome::Failure(format!("service unhealthy (responded with {:?})", status_name(status)))
+            }
         },
         Err(error) if error.code() == tonic::Code::Unimplemented => Outcome::Failure(format!(
             "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {}",

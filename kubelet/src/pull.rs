@@ -25,29 +25,19 @@ pub(crate) async fn ensure(
 ) -> Result<Image, Refusal> {
     let failed =
         |cause: kedge_cri_api::Error| ("ImageInspectError", format!("Failed to inspect image: {cause}"));
-    let present = agent
-        .images
-        .image_status(&container.image)
-        .await
-        .map_err(failed)?;
+    let present = agent.images.image_status(&container.image).await.map_err(failed)?;
     match (need(container, present.is_some()), present) {
         (Need::Use, Some(image)) => {
             let message = format!(
                 "Container image {:?} already present on machine and can be accessed by the pod",
                 container.image
             );
-            tell_pod(
-                &agent.recorder,
-                pod,
-                Event::normal("Pulled", message).of(&container.name),
-            );
+            tell_pod(&agent.recorder, pod, Event::normal("Pulled", message).of(&container.name));
             Ok(image)
         }
         (Need::Refuse, _) => {
-            let message = format!(
-                "Container image {:?} is not present with pull policy of Never",
-                container.image
-            );
+            let message =
+                format!("Container image {:?} is not present with pull policy of Never", container.image);
             tell_pod(
                 &agent.recorder,
                 pod,
@@ -79,20 +69,13 @@ async fn pull(
             "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
             missing.join(", ")
         );
-        tell_pod(
-            &agent.recorder,
-            pod,
-            Event::warning("FailedToRetrieveImagePullSecret", message),
-        );
+        tell_pod(&agent.recorder, pod, Event::warning("FailedToRetrieveImagePullSecret", message));
     }
     tell(Event::normal("Pulling", format!("Pulling image {image:?}")));
     let begun = Instant::now();
     // The semaphore is never closed, so the only outcome is a permit.
     let _turn = agent.pulls.acquire().await;
-    let secrets = references
-        .pull_secrets
-        .iter()
-        .filter_map(|name| sources.secrets.get(name));
+    let secrets = references.pull_secrets.iter().filter_map(|name| sources.secrets.get(name));
     let known = credentials(image, secrets);
     let done = pull_with(agent, image, known).await;
     agent.node_changed.notify_one();
@@ -110,12 +93,7 @@ async fn pull(
             ));
             Ok(found)
         }
-        Ok(None) => Err(pull_failed(
-            agent,
-            pod,
-            container,
-            "the pulled image is not here any more",
-        )),
+        Ok(None) => Err(pull_failed(agent, pod, container, "the pulled image is not here any more")),
         Err(error) => Err(pull_failed(agent, pod, container, &error.to_string())),
     }
 }
@@ -126,9 +104,7 @@ async fn pull_with(agent: &Agent, image: &str, known: Vec<AuthConfig>) -> kedge_
     if tries.is_empty() {
         tries.push(None);
     }
-    let mut last = Err(kedge_cri_api::Error::Internal(
-        "no credential was tried".to_owned(),
-    ));
+    let mut last = Err(kedge_cri_api::Error::Internal("no credential was tried".to_owned()));
     for auth in tries {
         last = agent.images.pull_image(image, auth).await;
         if last.is_ok() {
@@ -140,11 +116,7 @@ async fn pull_with(agent: &Agent, image: &str, known: Vec<AuthConfig>) -> kedge_
 
 fn pull_failed(agent: &Agent, pod: &Pod, container: &Container, words: &str) -> Refusal {
     let tell = |message: String| {
-        tell_pod(
-            &agent.recorder,
-            pod,
-            Event::warning("Failed", message).of(&container.name),
-        );
+        tell_pod(&agent.recorder, pod, Event::warning("Failed", message).of(&container.name));
     };
     tell(format!("Failed to pull image {:?}: {words}", container.image));
     tell("Error: ErrImagePull".to_owned());

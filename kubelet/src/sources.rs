@@ -71,11 +71,7 @@ pub(crate) struct Held {
 
 impl Registry {
     pub fn new(client: Client) -> Registry {
-        Registry {
-            client,
-            config_maps: Mutex::default(),
-            secrets: Mutex::default(),
-        }
+        Registry { client, config_maps: Mutex::default(), secrets: Mutex::default() }
     }
 
     pub fn hold(&self, pod: &Pod, references: &References) -> Held {
@@ -124,12 +120,7 @@ impl Held {
         for (name, cache) in &self.secrets {
             synced(cache, "secret", name).await?;
             if let Some(object) = cache.get(namespace, name) {
-                sources.secrets.insert(
-                    name.clone(),
-                    Secret {
-                        data: decoded(object.data.as_ref())?,
-                    },
-                );
+                sources.secrets.insert(name.clone(), Secret { data: decoded(object.data.as_ref())? });
             }
         }
         Ok(sources)
@@ -150,10 +141,7 @@ fn config_map(object: &ConfigMapObject) -> Result<ConfigMap, String> {
 
 fn decoded(data: Option<&BTreeMap<String, String>>) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let decode = |(key, text): (&String, &String)| {
-        STANDARD
-            .decode(text)
-            .map(|bytes| (key.clone(), bytes))
-            .map_err(|error| format!("key {key}: {error}"))
+        STANDARD.decode(text).map(|bytes| (key.clone(), bytes)).map_err(|error| format!("key {key}: {error}"))
     };
     data.into_iter().flatten().map(decode).collect()
 }
@@ -174,26 +162,12 @@ pub(crate) fn credentials<'a>(image: &str, secrets: impl Iterator<Item = &'a Sec
     }
     let mut found = Vec::new();
     for secret in secrets {
-        let modern = secret
-            .data
-            .get(".dockerconfigjson")
-            .and_then(|bytes| serde_json::from_slice::<File>(bytes).ok());
-        let old = || {
-            secret
-                .data
-                .get(".dockercfg")
-                .and_then(|bytes| serde_json::from_slice(bytes).ok())
-        };
+        let modern =
+            secret.data.get(".dockerconfigjson").and_then(|bytes| serde_json::from_slice::<File>(bytes).ok());
+        let old = || secret.data.get(".dockercfg").and_then(|bytes| serde_json::from_slice(bytes).ok());
         let entries: BTreeMap<String, Entry> = modern.map(|file| file.auths).or_else(old).unwrap_or_default();
-        for (registry, entry) in entries
-            .into_iter()
-            .rev()
-            .filter(|(registry, _)| applies(registry, image))
-        {
-            let pair = STANDARD
-                .decode(&entry.auth)
-                .ok()
-                .and_then(|bytes| String::from_utf8(bytes).ok());
+        for (registry, entry) in entries.into_iter().rev().filter(|(registry, _)| applies(registry, image)) {
+            let pair = STANDARD.decode(&entry.auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
             let (user, password) = match pair.as_deref().and_then(|pair| pair.split_once(':')) {
                 Some((user, password)) => (user.to_owned(), password.to_owned()),
                 None => (entry.username, entry.password),
@@ -213,10 +187,7 @@ pub(crate) fn credentials<'a>(image: &str, secrets: impl Iterator<Item = &'a Sec
 /// `registry` is `host[:port][/path]`, perhaps with a scheme; `index.docker.io` stands for images without a host.
 fn applies(registry: &str, image: &str) -> bool {
     let bare = registry.split_once("://").map_or(registry, |(_, rest)| rest);
-    let bare = bare
-        .trim_end_matches('/')
-        .trim_end_matches("/v1")
-        .trim_end_matches("/v2");
+    let bare = bare.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches("/v2");
     let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
     let first = image.split('/').next().unwrap_or_default();
     let has_host =
@@ -253,14 +224,9 @@ mod tests {
     #[test]
     fn docker_config() {
         let json = r#"{"auths":{"127.0.0.1:5000":{"auth":"dTpwOnE="},"other":{"username":"x"}}}"#;
-        let secret = Secret {
-            data: [(".dockerconfigjson".to_owned(), json.as_bytes().to_vec())].into(),
-        };
+        let secret = Secret { data: [(".dockerconfigjson".to_owned(), json.as_bytes().to_vec())].into() };
         let found = credentials("127.0.0.1:5000/a", std::iter::once(&secret));
         assert_eq!(found.len(), 1);
-        assert_eq!(
-            (found[0].username.as_str(), found[0].password.as_str()),
-            ("u", "p:q")
-        );
+        assert_eq!((found[0].username.as_str(), found[0].password.as_str()), ("u", "p:q"));
     }
 }

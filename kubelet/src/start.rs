@@ -84,10 +84,7 @@ impl Start {
             Err(message) => return (None, Err(self.refuse("CreateContainerConfigError", message))),
         };
         let runtime = &self.agent.runtime;
-        let id = match runtime
-            .create_container(&self.sandbox, config, &self.sandbox_config)
-            .await
-        {
+        let id = match runtime.create_container(&self.sandbox, config, &self.sandbox_config).await {
             Ok(id) => id,
             Err(error) => return (None, Err(self.refuse("CreateContainerError", error.to_string()))),
         };
@@ -157,20 +154,13 @@ impl Start {
 
     /// `KEY=value` lines of a file in a volume (KEP-3721).
     fn read_file_key(&self, selector: &kedge_api::pod::FileKeySelector) -> Result<Option<String>, String> {
-        let volume = self
-            .volumes
-            .iter()
-            .find(|volume| volume.name == selector.volume_name);
+        let volume = self.volumes.iter().find(|volume| volume.name == selector.volume_name);
         let volume = volume.ok_or_else(|| {
-            format!(
-                "cannot find the volume {:?} referenced by FileKeyRef",
-                selector.volume_name
-            )
+            format!("cannot find the volume {:?} referenced by FileKeyRef", selector.volume_name)
         })?;
         let root = std::fs::canonicalize(&volume.path).map_err(|_| "couldn't parse env file".to_owned())?;
-        let path = std::fs::canonicalize(root.join(&selector.path))
-            .ok()
-            .filter(|path| path.starts_with(&root));
+        let path =
+            std::fs::canonicalize(root.join(&selector.path)).ok().filter(|path| path.starts_with(&root));
         let text = path.and_then(|path| std::fs::read_to_string(path).ok());
         let optional = selector.optional == Some(true);
         let text = match text {
@@ -178,9 +168,8 @@ impl Start {
             None if optional => return Ok(None),
             None => return Err("couldn't parse env file".to_owned()),
         };
-        let value = text
-            .lines()
-            .find_map(|line| line.split_once('=').filter(|(key, _)| key.trim() == selector.key));
+        let value =
+            text.lines().find_map(|line| line.split_once('=').filter(|(key, _)| key.trim() == selector.key));
         match value {
             Some((_, value)) => Ok(Some(value.trim().trim_matches(['"', '\'']).to_owned())),
             None if optional => Ok(None),
@@ -193,41 +182,22 @@ impl Start {
     }
 
     async fn post_start(&self, id: &ContainerId) -> Result<(), Refused> {
-        let handler = self
-            .container
-            .lifecycle
-            .as_deref()
-            .and_then(|lifecycle| lifecycle.post_start.as_ref());
+        let handler = self.container.lifecycle.as_deref().and_then(|lifecycle| lifecycle.post_start.as_ref());
         let Some(handler) = handler else { return Ok(()) };
         let pod_ip = self.pod_ips.first().map(String::as_str).unwrap_or_default();
-        let place = hooks::Place {
-            pod: &self.pod,
-            container: &self.container,
-            id,
-            pod_ip,
-        };
+        let place = hooks::Place { pod: &self.pod, container: &self.container, id, pod_ip };
         let Err(message) = hooks::run(handler, &place, self.agent.runtime.as_ref()).await else {
             return Ok(());
         };
-        tracing::info!(
-            pod = names::pod_in_messages(&self.pod),
-            message,
-            "postStart failed"
-        );
+        tracing::info!(pod = names::pod_in_messages(&self.pod), message, "postStart failed");
         self.tell(Event::warning("FailedPostStartHook", "PostStartHook failed"));
         self.tell(Event::normal("Killing", "FailedPostStartHook"));
         let grace_s = self.pod.spec.termination_grace_period_seconds.unwrap_or(30);
-        if let Err(error) = self
-            .agent
-            .runtime
-            .stop_container(id, grace_s.max(crate::worker::GRACE_MIN_S))
-            .await
+        if let Err(error) =
+            self.agent.runtime.stop_container(id, grace_s.max(crate::worker::GRACE_MIN_S)).await
         {
             tracing::warn!(%error, "stopping a container whose postStart failed");
         }
-        Err(Refused {
-            reason: "PostStartHookError",
-            message,
-        })
+        Err(Refused { reason: "PostStartHookError", message })
     }
 }

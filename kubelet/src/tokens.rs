@@ -34,10 +34,7 @@ impl PodTokens {
     /// Fetches what is missing or due.
     pub async fn refresh(&mut self, pod: &Pod, client: &Client) {
         for request in token_requests(pod) {
-            let fresh = self
-                .renew_at
-                .get(&request)
-                .is_some_and(|renew_at| now() < *renew_at);
+            let fresh = self.renew_at.get(&request).is_some_and(|renew_at| now() < *renew_at);
             if fresh && self.tokens.get(&request).is_some_and(Result::is_ok) {
                 continue;
             }
@@ -83,9 +80,7 @@ async fn fetch(pod: &Pod, request: &TokenRequest, client: &Client) -> Result<(St
         .await
         .map_err(|error| error.to_string())?;
     let issued = now();
-    let expires = answer
-        .status
-        .expiration_timestamp
-        .map_or(request.expiration_s, |end| end.0 - issued.0 / 1000);
+    let expires =
+        answer.status.expiration_timestamp.map_or(request.expiration_s, |end| end.0 - issued.0 / 1000);
     Ok((answer.status.token, issued.after_s(refresh_after_s(expires))))
 }

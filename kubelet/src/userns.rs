@@ -22,12 +22,8 @@ pub(crate) fn of_pod(pods: &Path, uid: &str) -> Result<UserNamespace, String> {
     if let Some(slot) = read(&folder) {
         return Ok(mapping(slot));
     }
-    let taken: BTreeSet<u32> = fs::read_dir(pods)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| read(&entry.path()))
-        .collect();
+    let taken: BTreeSet<u32> =
+        fs::read_dir(pods).into_iter().flatten().flatten().filter_map(|entry| read(&entry.path())).collect();
     let slot = SLOTS.into_iter().find(|slot| !taken.contains(slot));
     let slot = slot.ok_or("no range of user ids is left on this node")?;
     write(&folder, slot).map_err(|error| format!("user ids of the pod: {error}"))?;
@@ -35,10 +31,7 @@ pub(crate) fn of_pod(pods: &Path, uid: &str) -> Result<UserNamespace, String> {
 }
 
 fn mapping(slot: u32) -> UserNamespace {
-    UserNamespace {
-        host_id: slot * LENGTH,
-        length: LENGTH,
-    }
+    UserNamespace { host_id: slot * LENGTH, length: LENGTH }
 }
 
 fn read(folder: &Path) -> Option<u32> {

@@ -105,19 +105,11 @@ impl Worker {
     ) -> (Worker, mpsc::Sender<Input>) {
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         let wanted = watch::Sender::new(None);
-        tokio::spawn(writer::run(
-            Arc::clone(&agent),
-            wanted.subscribe(),
-            sender.clone(),
-        ));
+        tokio::spawn(writer::run(Arc::clone(&agent), wanted.subscribe(), sender.clone()));
         let held = Arc::new(agent.sources.hold(&pod, &references(&pod)));
         let mut progress = Progress::default();
         if let Some(refused) = refused {
-            tell_pod(
-                &agent.recorder,
-                &pod,
-                Event::warning(refused.reason.clone(), refused.message.clone()),
-            );
+            tell_pod(&agent.recorder, &pod, Event::warning(refused.reason.clone(), refused.message.clone()));
             let message = admission::rejection_message(&refused);
             progress.ending = Some(Ending { message, ..refused });
             progress.rejected = true;
@@ -185,11 +177,7 @@ impl Worker {
             Input::SandboxMade { result } => self.sandbox_made(result).await,
             Input::SandboxStopped { id, result } => self.sandbox_stopped(&id, result).await,
             Input::Started { container, outcome } => self.started(&container, outcome).await,
-            Input::Stopped {
-                container,
-                id,
-                result,
-            } => self.stopped(&container, &id, result).await,
+            Input::Stopped { container, id, result } => self.stopped(&container, &id, result).await,
             Input::Removed { id, result } => self.removed(&id, result),
             Input::TornDown(result) => self.torn_down(result),
             Input::Probed(done) => self.probed(done),
@@ -220,11 +208,7 @@ impl Worker {
     }
 
     async fn refresh_container(&mut self, id: &str) {
-        let found = self
-            .agent
-            .runtime
-            .container_status(&ContainerId(id.to_owned()))
-            .await;
+        let found = self.agent.runtime.container_status(&ContainerId(id.to_owned())).await;
         let mut containers = std::mem::take(&mut self.observed.containers);
         match found {
             Ok(status) => {
@@ -239,11 +223,7 @@ impl Worker {
     }
 
     async fn refresh_sandbox(&mut self, id: &str) {
-        let found = self
-            .agent
-            .runtime
-            .pod_sandbox_status(&SandboxId(id.to_owned()))
-            .await;
+        let found = self.agent.runtime.pod_sandbox_status(&SandboxId(id.to_owned())).await;
         let mut sandboxes = std::mem::take(&mut self.observed.sandboxes);
         match found {
             Ok(status) => {
@@ -260,36 +240,19 @@ impl Worker {
     fn read_messages(&mut self) {
         let pod_folder = self.agent.settings.pod_folder(&self.pod.metadata.uid);
         let spec = &self.pod.spec;
-        for status in self
-            .observed
-            .containers
-            .iter()
-            .filter(|status| status.state == ContainerState::Exited)
+        for status in self.observed.containers.iter().filter(|status| status.state == ContainerState::Exited)
         {
-            let all = spec
-                .init_containers
-                .iter()
-                .chain(&spec.containers)
-                .chain(&spec.ephemeral_containers);
+            let all = spec.init_containers.iter().chain(&spec.containers).chain(&spec.ephemeral_containers);
             let Some(container) = all.into_iter().find(|container| container.name == status.name) else {
                 continue;
             };
             if !self.messages.contains_key(&status.id) {
                 let message = logs::termination_message(&pod_folder, container, status);
-                let message = if message.is_empty() {
-                    status.message.clone()
-                } else {
-                    message
-                };
+                let message = if message.is_empty() { status.message.clone() } else { message };
                 self.messages.insert(status.id.clone(), message);
             }
         }
-        let there = |id: &String| {
-            self.observed
-                .containers
-                .iter()
-                .any(|container| container.id == *id)
-        };
+        let there = |id: &String| self.observed.containers.iter().any(|container| container.id == *id);
         self.messages.retain(|id, _| there(id));
     }
 
@@ -308,11 +271,7 @@ impl Worker {
             self.note_failure(&container, failure);
         }
         if !plan.waiting.is_empty() {
-            tracing::trace!(
-                pod = self.pod.full_name(),
-                waiting = plan.waiting.join("; "),
-                "plan"
-            );
+            tracing::trace!(pod = self.pod.full_name(), waiting = plan.waiting.join("; "), "plan");
         }
         for action in plan.actions {
             self.act(action);
@@ -323,11 +282,7 @@ impl Worker {
         let probe = self.probe(at, is_ending);
         let volumes = if is_ending { None } else { self.keep_volumes(at) };
         let idle = at.after_s(3600);
-        [plan.wake, probe, volumes]
-            .into_iter()
-            .flatten()
-            .min()
-            .or(Some(idle))
+        [plan.wake, probe, volumes].into_iter().flatten().min().or(Some(idle))
     }
 
     fn check_deadline(&mut self, at: Moment) {
@@ -339,15 +294,8 @@ impl Worker {
         pod.status.start_time = self.status.start_time;
         if active_deadline(&pod).is_some_and(|deadline| at >= deadline) {
             let message = "Pod was active on the node longer than the specified deadline".to_owned();
-            tell_pod(
-                &self.agent.recorder,
-                &self.pod,
-                Event::normal("DeadlineExceeded", message.clone()),
-            );
-            self.progress.ending = Some(Ending {
-                reason: "DeadlineExceeded".to_owned(),
-                message,
-            });
+            tell_pod(&self.agent.recorder, &self.pod, Event::normal("DeadlineExceeded", message.clone()));
+            self.progress.ending = Some(Ending { reason: "DeadlineExceeded".to_owned(), message });
         }
     }
 
@@ -389,11 +337,7 @@ impl Worker {
             self.sequence += 1;
             self.progress.final_status_sent = false;
             let (status, seen) = (Arc::clone(&self.status), Arc::clone(&self.pod));
-            self.wanted.send_replace(Some(Wanted {
-                sequence: self.sequence,
-                status,
-                seen,
-            }));
+            self.wanted.send_replace(Some(Wanted { sequence: self.sequence, status, seen }));
         } else if is_stored {
             self.note_stored();
         }
@@ -409,31 +353,16 @@ impl Worker {
         let meta = &self.pod.metadata;
         let mut containers: BTreeMap<String, Vec<ContainerPlace>> = BTreeMap::new();
         for status in &self.observed.containers {
-            containers
-                .entry(status.name.clone())
-                .or_default()
-                .push(self.place_of(status));
+            containers.entry(status.name.clone()).or_default().push(self.place_of(status));
         }
-        let sandbox = self
-            .observed
-            .ready_sandbox()
-            .map(|sandbox| SandboxId(sandbox.id.clone()));
-        let entry = Entry {
-            uid: meta.uid.clone(),
-            pod: Arc::clone(&self.pod),
-            sandbox,
-            containers,
-        };
+        let sandbox = self.observed.ready_sandbox().map(|sandbox| SandboxId(sandbox.id.clone()));
+        let entry = Entry { uid: meta.uid.clone(), pod: Arc::clone(&self.pod), sandbox, containers };
         self.agent.table.set(&meta.namespace, &meta.name, entry);
     }
 
     fn place_of(&self, status: &ContainerStatus) -> ContainerPlace {
         let spec = &self.pod.spec;
-        let all = spec
-            .init_containers
-            .iter()
-            .chain(&spec.containers)
-            .chain(&spec.ephemeral_containers);
+        let all = spec.init_containers.iter().chain(&spec.containers).chain(&spec.ephemeral_containers);
         let container = all.into_iter().find(|container| container.name == status.name);
         ContainerPlace {
             id: ContainerId(status.id.clone()),

@@ -42,10 +42,8 @@ pub(crate) async fn run(
                 break;
             };
             // Whichever is newer: what the last write returned, or what the watch has shown.
-            let base = written
-                .clone()
-                .filter(|pod| revision(pod) >= revision(&next.seen))
-                .unwrap_or(next.seen);
+            let base =
+                written.clone().filter(|pod| revision(pod) >= revision(&next.seen)).unwrap_or(next.seen);
             match write(&agent, &base, &next.status).await {
                 Ok(pod) => {
                     backoff.reset();
@@ -80,14 +78,7 @@ async fn write(agent: &Agent, base: &Arc<Pod>, status: &PodStatus) -> Result<Arc
     let change = json!({"metadata": {"uid": meta.uid}, "status": change});
     let pod: Pod = agent
         .client
-        .patch(
-            PODS,
-            &meta.namespace,
-            &meta.name,
-            "status",
-            PatchKind::Strategic,
-            &change,
-        )
+        .patch(PODS, &meta.namespace, &meta.name, "status", PatchKind::Strategic, &change)
         .await?;
     Ok(Arc::new(pod))
 }

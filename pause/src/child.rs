@@ -36,11 +36,7 @@ impl<T> At<T> for Result<T, Errno> {
         self.at_item(step, 0)
     }
     fn at_item(self, step: Step, item: usize) -> Result<T, Failure> {
-        self.map_err(|errno| Failure {
-            step,
-            item: item as u32,
-            errno,
-        })
+        self.map_err(|errno| Failure { step, item: item as u32, errno })
     }
 }
 
@@ -48,12 +44,8 @@ impl<T> At<T> for Result<T, Errno> {
 pub fn fail(status: BorrowedFd<'_>, failure: &Failure) -> ! {
     let [i0, i1, i2, i3] = failure.item.to_le_bytes();
     let [e0, e1, e2, e3] = failure.errno.raw_os_error().to_le_bytes();
-    let _ = socket::send(
-        status,
-        &[STATUS_FAILED, failure.step as u8],
-        &[i0, i1, i2, i3, e0, e1, e2, e3],
-        &[],
-    );
+    let _ =
+        socket::send(status, &[STATUS_FAILED, failure.step as u8], &[i0, i1, i2, i3, e0, e1, e2, e3], &[]);
     process::exit_now(127)
 }
 
@@ -78,12 +70,7 @@ impl<'a> Prepared<'a> {
             argv: pointers(&process.argv),
             env: pointers(&process.env),
             seccomp: seccomp
-                .map(|i| SeccompInstruction {
-                    code: i.code,
-                    jt: i.jt,
-                    jf: i.jf,
-                    k: i.k,
-                })
+                .map(|i| SeccompInstruction { code: i.code, jt: i.jt, jf: i.jf, k: i.k })
                 .collect(),
         }
     }
@@ -165,11 +152,7 @@ pub fn build_root(mounts: &Mounts<'_>, status: BorrowedFd<'_>) -> Result<Option<
     for (index, link) in spec.links.iter().enumerate() {
         make_link(root, link).at_item(Step::Link, index)?;
     }
-    let slave = if spec.process.tty {
-        Some(open_console(root, status).at(Step::Terminal)?)
-    } else {
-        None
-    };
+    let slave = if spec.process.tty { Some(open_console(root, status).at(Step::Terminal)?) } else { None };
     for (index, path) in spec.readonly.iter().enumerate() {
         make_readonly(root, path).at_item(Step::Readonly, index)?;
     }
@@ -181,21 +164,14 @@ pub fn build_root(mounts: &Mounts<'_>, status: BorrowedFd<'_>) -> Result<Option<
     process::change_directory_to(root).at(Step::PivotRoot)?;
     mount::pivot_into_current_directory().at(Step::PivotRoot)?;
     if spec.root_readonly {
-        let change = mount::SetAttributes {
-            set: mount::attr::RDONLY,
-            ..Default::default()
-        };
+        let change = mount::SetAttributes { set: mount::attr::RDONLY, ..Default::default() };
         mount::set_attributes(root, &change).at(Step::Readonly)?;
     }
     Ok(slave)
 }
 
 fn mount_one(root: BorrowedFd<'_>, step: &MountStep, detached: Option<&OwnedFd>) -> Result<(), Errno> {
-    let links = if step.no_symlinks {
-        Links::Refused
-    } else {
-        Links::InRoot
-    };
+    let links = if step.no_symlinks { Links::Refused } else { Links::InRoot };
     let target = match step.target {
         MountTarget::Directory => path::ensure_directory(root, &step.path, links)?,
         MountTarget::File => path::ensure_file(root, &step.path, links)?,
@@ -266,11 +242,7 @@ fn make_readonly(root: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
         other => other?,
     };
     let tree = mount::clone_tree(target.as_fd(), c"", true)?;
-    let change = mount::SetAttributes {
-        set: mount::attr::RDONLY,
-        is_recursive: true,
-        ..Default::default()
-    };
+    let change = mount::SetAttributes { set: mount::attr::RDONLY, is_recursive: true, ..Default::default() };
     mount::set_attributes(tree.as_fd(), &change)?;
     mount::attach(tree.as_fd(), target.as_fd())
 }
@@ -288,11 +260,7 @@ fn mask(root: BorrowedFd<'_>, paths: &[std::ffi::CString], null: BorrowedFd<'_>)
         let stat = rustix::fs::fstat(&target).at_item(Step::Mask, index)?;
         let is_directory =
             rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory;
-        let first = if is_directory {
-            &mut first_directory
-        } else {
-            &mut first_file
-        };
+        let first = if is_directory { &mut first_directory } else { &mut first_file };
         let covered = match first {
             Some(first) => mount::clone_tree(first.as_fd(), c"", false)
                 .and_then(|copy| mount::attach(copy.as_fd(), target.as_fd())),
@@ -350,11 +318,7 @@ fn become_steps(prepared: &Prepared<'_>, stdio: &Stdio) -> Result<Never, Failure
     process::set_user(process.uid, process.gid, &process.groups).at(Step::User)?;
     process::change_directory_or_root(&process.cwd).at(Step::WorkingDirectory)?;
     if !process::is_current_directory_reachable().at(Step::WorkingDirectory)? {
-        return Err(Failure {
-            step: Step::WorkingDirectory,
-            item: 0,
-            errno: Errno::ACCESS,
-        });
+        return Err(Failure { step: Step::WorkingDirectory, item: 0, errno: Errno::ACCESS });
     }
     let sets = &process.capabilities;
     process::set_capabilities(sets.permitted, sets.effective).at(Step::Capabilities)?;
@@ -365,11 +329,7 @@ fn become_steps(prepared: &Prepared<'_>, stdio: &Stdio) -> Result<Never, Failure
         process::set_no_new_privs().at(Step::Seccomp)?;
         load_seccomp(prepared)?;
     }
-    Err(Failure {
-        step: Step::Exec,
-        item: 0,
-        errno: execute_first(prepared),
-    })
+    Err(Failure { step: Step::Exec, item: 0, errno: execute_first(prepared) })
 }
 
 fn load_seccomp(prepared: &Prepared<'_>) -> Steps {

@@ -28,10 +28,7 @@ impl Incoming {
 }
 
 pub fn take(descriptors: &mut [Option<OwnedFd>], index: u32) -> Result<OwnedFd, Errno> {
-    descriptors
-        .get_mut(index as usize)
-        .and_then(Option::take)
-        .ok_or(Errno::BADF)
+    descriptors.get_mut(index as usize).and_then(Option::take).ok_or(Errno::BADF)
 }
 
 impl Connection {
@@ -61,11 +58,7 @@ impl Connection {
             decode_request(header, &packet.bytes[HEADER_LEN..])
         };
         let request = request.map_err(|_| Errno::PROTO)?;
-        Ok(Some(Incoming {
-            serial: header.serial,
-            request,
-            descriptors,
-        }))
+        Ok(Some(Incoming { serial: header.serial, request, descriptors }))
     }
 
     /// Never blocks: a daemon that does not read is dropped by the caller, and asks for the State when it comes back.
@@ -90,8 +83,6 @@ fn read_long(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
     }
     let mut body = Vec::new();
     file.rewind().map_err(|_| Errno::IO)?;
-    file.take(BODY_MAX as u64)
-        .read_to_end(&mut body)
-        .map_err(|_| Errno::IO)?;
+    file.take(BODY_MAX as u64).read_to_end(&mut body).map_err(|_| Errno::IO)?;
     Ok(body)
 }

@@ -43,10 +43,7 @@ fn take_cgroups(
 ) -> Result<Joined, Failure> {
     let unified = join.unified.map(|index| take(descriptors, index)).transpose();
     let procs: Result<_, Errno> = join.procs.iter().map(|index| take(descriptors, *index)).collect();
-    Ok(Joined {
-        unified: unified.at(Step::Request)?,
-        procs: procs.at(Step::Request)?,
-    })
+    Ok(Joined { unified: unified.at(Step::Request)?, procs: procs.at(Step::Request)? })
 }
 
 fn dev_null() -> Result<OwnedFd, Errno> {
@@ -61,14 +58,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// Pipes for a container without a terminal, owned by its user so that /dev/stdout can be opened again.
 fn container_stdio(spec: &LaunchSpec, host_id: u32) -> Result<(Stdio, Ends), Errno> {
     if spec.process.tty {
-        return Ok((
-            Stdio {
-                stdin: dev_null()?,
-                stdout: dev_null()?,
-                stderr: dev_null()?,
-            },
-            Ends::default(),
-        ));
+        return Ok((Stdio { stdin: dev_null()?, stdout: dev_null()?, stderr: dev_null()? }, Ends::default()));
     }
     let own = |fd: &OwnedFd| {
         let uid = rustix::fs::Uid::from_raw(host_id.wrapping_add(spec.process.uid));
@@ -77,11 +67,7 @@ fn container_stdio(spec: &LaunchSpec, host_id: u32) -> Result<(Stdio, Ends), Err
     let ((out_read, out_write), (err_read, err_write)) = (pipe()?, pipe()?);
     own(&out_write)?;
     own(&err_write)?;
-    let mut ends = Ends {
-        stdin: None,
-        stdout: Some(out_read),
-        stderr: Some(err_read),
-    };
+    let mut ends = Ends { stdin: None, stdout: Some(out_read), stderr: Some(err_read) };
     let stdin = if spec.stdin {
         let (read, write) = pipe()?;
         own(&read)?;
@@ -90,14 +76,7 @@ fn container_stdio(spec: &LaunchSpec, host_id: u32) -> Result<(Stdio, Ends), Err
     } else {
         dev_null()?
     };
-    Ok((
-        Stdio {
-            stdin,
-            stdout: out_write,
-            stderr: err_write,
-        },
-        ends,
-    ))
+    Ok((Stdio { stdin, stdout: out_write, stderr: err_write }, ends))
 }
 
 /// Starts a container. `target_pid` is the PID namespace of `LaunchSpec::pid_target`.
@@ -126,32 +105,11 @@ pub fn container(
         PidFrom::Target => Some(target_pid.as_ref().ok_or(Errno::SRCH).at(Step::PidNamespace)?),
         PidFrom::Host | PidFrom::Container => None,
     };
-    let plan = ContainerPlan {
-        mounts: &mounts,
-        prepared: &prepared,
-        stdio: &stdio,
-        cgroups: &cgroups,
-        pod,
-    };
-    let stage = Stage {
-        status: theirs.as_fd(),
-        joined_pid,
-    };
-    let started = if pod.user.is_some() {
-        plan.two_stages(&stage)
-    } else {
-        plan.one_stage(&stage)
-    };
+    let plan = ContainerPlan { mounts: &mounts, prepared: &prepared, stdio: &stdio, cgroups: &cgroups, pod };
+    let stage = Stage { status: theirs.as_fd(), joined_pid };
+    let started = if pod.user.is_some() { plan.two_stages(&stage) } else { plan.one_stage(&stage) };
     let (pid, pidfd) = started?;
-    Ok((
-        Started {
-            pid,
-            pidfd,
-            status: ours,
-            has_second_stage: pod.user.is_some(),
-        },
-        ends,
-    ))
+    Ok((Started { pid, pidfd, status: ours, has_second_stage: pod.user.is_some() }, ends))
 }
 
 struct ContainerPlan<'a> {
@@ -250,25 +208,13 @@ impl ContainerPlan<'_> {
         if self.mounts.spec.cgroup_namespace {
             namespace::unshare(flags::NEWCGROUP).at(Step::Namespaces)?;
         }
-        child::build_root(self.mounts, status)?
-            .map(terminal_stdio)
-            .transpose()
+        child::build_root(self.mounts, status)?.map(terminal_stdio).transpose()
     }
 }
 
 fn terminal_stdio(slave: OwnedFd) -> Result<Stdio, Failure> {
-    let copy = || {
-        slave
-            .as_fd()
-            .try_clone_to_owned()
-            .map_err(|_| Errno::MFILE)
-            .at(Step::Terminal)
-    };
-    Ok(Stdio {
-        stdin: copy()?,
-        stdout: copy()?,
-        stderr: slave,
-    })
+    let copy = || slave.as_fd().try_clone_to_owned().map_err(|_| Errno::MFILE).at(Step::Terminal);
+    Ok(Stdio { stdin: copy()?, stdout: copy()?, stderr: slave })
 }
 
 fn into_parent(forked: Result<Forked, Errno>) -> Result<(i32, OwnedFd), Failure> {
@@ -316,12 +262,7 @@ pub fn exec(
         }
     }
     let (pid, pidfd) = into_parent(forked)?;
-    Ok(Started {
-        pid,
-        pidfd,
-        status: ours,
-        has_second_stage: true,
-    })
+    Ok(Started { pid, pidfd, status: ours, has_second_stage: true })
 }
 
 fn exec_second_stage(prepared: &Prepared<'_>, stdio: &Stdio, status: BorrowedFd<'_>) -> child::Steps {

@@ -66,10 +66,7 @@ impl<T> Queue<T> {
     }
 
     fn push(&self, item: T, wake: &OwnedFd) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(item);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(item);
         // A full socket holds a wake-up already.
         let _ = socket::send(wake.as_fd(), b"w", &[], &[]);
     }
@@ -126,12 +123,7 @@ pub fn start() -> Result<Log, Errno> {
         .stack_size(128 * 1024)
         .spawn(move || thread.run())
         .map_err(|_| Errno::AGAIN)?;
-    Ok(Log {
-        commands,
-        wake,
-        reports,
-        reported,
-    })
+    Ok(Log { commands, wake, reports, reported })
 }
 
 /// One container's log file; absent for a container without a log.
@@ -182,11 +174,7 @@ impl LogThread {
                 }
                 continue;
             }
-            for (at, _) in ready
-                .iter()
-                .zip(&readable[1..])
-                .filter(|(_, is_readable)| **is_readable)
-            {
+            for (at, _) in ready.iter().zip(&readable[1..]).filter(|(_, is_readable)| **is_readable) {
                 self.copy(*at);
             }
             for at in 0..self.streams.len() {
@@ -197,12 +185,7 @@ impl LogThread {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Add {
-                id,
-                stdout,
-                stderr,
-                log,
-            } => {
+            Command::Add { id, stdout, stderr, log } => {
                 for (name, fd) in [("stdout", stdout), ("stderr", stderr)] {
                     if let Some(fd) = fd {
                         let _ = rustix::io::ioctl_fionbio(&fd, true);
@@ -217,17 +200,9 @@ impl LogThread {
                         });
                     }
                 }
-                self.files.push(LogFile {
-                    id,
-                    file: log.map(File::from),
-                });
+                self.files.push(LogFile { id, file: log.map(File::from) });
             }
-            Command::Reopen {
-                id,
-                log,
-                serial,
-                connection,
-            } => {
+            Command::Reopen { id, log, serial, connection } => {
                 if let Some(file) = self.files.iter_mut().find(|file| file.id == id) {
                     file.file = Some(File::from(log));
                 }
@@ -235,10 +210,8 @@ impl LogThread {
             }
             Command::Attach { id, stdout, stderr } => {
                 for (name, client) in [("stdout", stdout), ("stderr", stderr)] {
-                    let stream = self
-                        .streams
-                        .iter_mut()
-                        .find(|stream| stream.id == id && stream.name == name);
+                    let stream =
+                        self.streams.iter_mut().find(|stream| stream.id == id && stream.name == name);
                     if let (Some(stream), Some(client)) = (stream.filter(|stream| stream.is_open), client) {
                         let _ = rustix::io::ioctl_fionbio(&client, true);
                         stream.clients.push(client);
@@ -281,9 +254,7 @@ impl LogThread {
             }
             Ok(len) => len,
         };
-        stream
-            .clients
-            .retain(|client| rustix::io::write(client, &chunk[..len]) == Ok(len));
+        stream.clients.retain(|client| rustix::io::write(client, &chunk[..len]) == Ok(len));
         stream.take(&chunk[..len]);
         self.flush(at);
         true
@@ -291,11 +262,8 @@ impl LogThread {
 
     fn flush(&mut self, at: usize) {
         let stream = &mut self.streams[at];
-        let file = self
-            .files
-            .iter_mut()
-            .find(|file| file.id == stream.id)
-            .and_then(|file| file.file.as_mut());
+        let file =
+            self.files.iter_mut().find(|file| file.id == stream.id).and_then(|file| file.file.as_mut());
         let Some(file) = file else {
             stream.unwritten.clear();
             return;
@@ -358,15 +326,7 @@ mod tests {
     fn check(chunks: &[&[u8]], lines: &[(&str, usize)]) {
         let (fd, _peer) = socket::pair().unwrap();
         let (id, line, unwritten, clients) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut stream = Stream {
-            id,
-            name: "stdout",
-            fd,
-            line,
-            unwritten,
-            clients,
-            is_open: true,
-        };
+        let mut stream = Stream { id, name: "stdout", fd, line, unwritten, clients, is_open: true };
         chunks.iter().for_each(|chunk| stream.take(chunk));
         stream.end();
         let text = String::from_utf8(stream.unwritten).unwrap();

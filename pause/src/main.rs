@@ -44,12 +44,8 @@ fn main() {
 
 fn run() -> Result<(), Errno> {
     // SAFETY: the daemon's spawn put these two here, and nothing else in this process owns them.
-    let (listener, first) = unsafe {
-        (
-            OwnedFd::from_raw_fd(LISTENER),
-            OwnedFd::from_raw_fd(FIRST_CONNECTION),
-        )
-    };
+    let (listener, first) =
+        unsafe { (OwnedFd::from_raw_fd(LISTENER), OwnedFd::from_raw_fd(FIRST_CONNECTION)) };
     process::close_from_at_exec(3)?;
     // The kernel shows whoever called listen as the peer: a daemon that comes back must find this process there.
     socket::listen_again(listener.as_fd())?;

@@ -40,11 +40,8 @@ impl Namespaces {
 
 fn wanted(spec: &SandboxSpec) -> u64 {
     let mut wanted = 0;
-    for (from, flag) in [
-        (spec.network, flags::NEWNET),
-        (spec.ipc, flags::NEWIPC),
-        (spec.uts, flags::NEWUTS),
-    ] {
+    for (from, flag) in [(spec.network, flags::NEWNET), (spec.ipc, flags::NEWIPC), (spec.uts, flags::NEWUTS)]
+    {
         if from == NamespaceFrom::Pod {
             wanted |= flag;
         }
@@ -106,20 +103,12 @@ fn collect(spec: &SandboxSpec, pid: i32, status: BorrowedFd<'_>) -> Result<Names
         Some(packet) if packet.bytes == b"R" => {}
         Some(packet) => return Err(read_failure(&packet.bytes)),
         None => {
-            return Err(Failure {
-                step: Step::Clone,
-                item: 0,
-                errno: Errno::CHILD,
-            });
+            return Err(Failure { step: Step::Clone, item: 0, errno: Errno::CHILD });
         }
     }
     let process = pid.to_string();
     let open = |is_wanted: bool, name: &str| -> Result<Option<OwnedFd>, Failure> {
-        if is_wanted {
-            namespace::open(&process, name).at(Step::Namespaces).map(Some)
-        } else {
-            Ok(None)
-        }
+        if is_wanted { namespace::open(&process, name).at(Step::Namespaces).map(Some) } else { Ok(None) }
     };
     let namespaces = Namespaces {
         user: open(spec.user.is_some(), "user")?,
@@ -138,15 +127,9 @@ fn collect(spec: &SandboxSpec, pid: i32, status: BorrowedFd<'_>) -> Result<Names
 
 /// Reads a child's `{step, item, errno}`.
 pub fn read_failure(packet: &[u8]) -> Failure {
-    let number = |at: usize| {
-        packet
-            .get(at..at + 4)
-            .and_then(|b| b.try_into().ok())
-            .map_or(0, u32::from_le_bytes)
-    };
-    let step = packet
-        .get(1)
-        .and_then(|number| Step::ALL.iter().find(|step| **step as u8 == *number));
+    let number =
+        |at: usize| packet.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let step = packet.get(1).and_then(|number| Step::ALL.iter().find(|step| **step as u8 == *number));
     Failure {
         step: step.copied().unwrap_or(Step::Request),
         item: number(2),
@@ -199,20 +182,13 @@ fn furnish(spec: &SandboxSpec, paths: &[std::ffi::CString]) -> Steps {
     for (index, (sysctl, path)) in spec.sysctls.iter().zip(paths).enumerate() {
         write_sysctl(path, sysctl.value.to_bytes()).at_item(Step::Sysctl, index)?;
     }
-    if spec.shared_pid {
-        become_init(spec.user.is_some())
-    } else {
-        Ok(())
-    }
+    if spec.shared_pid { become_init(spec.user.is_some()) } else { Ok(()) }
 }
 
 /// The files below /proc/sys show the namespaces of whoever opens them; this /proc is the node's, out of any container's reach.
 fn write_sysctl(path: &std::ffi::CStr, value: &[u8]) -> Result<(), Errno> {
     let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
-    write_all(
-        rustix::fs::open(path, flags, rustix::fs::Mode::empty())?.as_fd(),
-        value,
-    )
+    write_all(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?.as_fd(), value)
 }
 
 /// PID 1 of a shared namespace is visible to every container of the pod: it owns nothing worth reaching.

@@ -63,16 +63,8 @@ struct Pending {
 }
 
 enum Kind {
-    Container {
-        id: CString,
-        ends: Ends,
-        directory: OwnedFd,
-        log: Option<OwnedFd>,
-        wants_stdin: bool,
-    },
-    Exec {
-        id: CString,
-    },
+    Container { id: CString, ends: Ends, directory: OwnedFd, log: Option<OwnedFd>, wants_stdin: bool },
+    Exec { id: CString },
 }
 
 pub struct Supervisor {
@@ -98,21 +90,12 @@ enum Reply {
 impl From<Failure> for Reply {
     fn from(failure: Failure) -> Reply {
         let errno = failure.errno.raw_os_error();
-        Reply::Event(Event::Failed(Failed {
-            step: failure.step,
-            item: failure.item,
-            errno,
-        }))
+        Reply::Event(Event::Failed(Failed { step: failure.step, item: failure.item, errno }))
     }
 }
 
 fn refused(errno: Errno) -> Reply {
-    Failure {
-        step: Step::Request,
-        item: 0,
-        errno,
-    }
-    .into()
+    Failure { step: Step::Request, item: 0, errno }.into()
 }
 
 fn done() -> Reply {
@@ -146,11 +129,7 @@ impl Supervisor {
 
     fn turn(&mut self) -> Result<(), Errno> {
         let connections = self.connections.len();
-        let mut fds = vec![
-            self.signals.as_fd(),
-            self.listener.as_fd(),
-            self.log.reported.as_fd(),
-        ];
+        let mut fds = vec![self.signals.as_fd(), self.listener.as_fd(), self.log.reported.as_fd()];
         fds.extend(self.connections.iter().map(Connection::as_fd));
         fds.extend(self.pending.iter().map(|pending| pending.status.as_fd()));
         let readable = socket::poll_readable(&fds, self.timeout_ms())?;
@@ -167,10 +146,8 @@ impl Supervisor {
             self.take_reports();
         }
         self.tell_overdue();
-        let ready: Vec<u64> = (0..connections)
-            .filter(|at| readable[3 + at])
-            .map(|at| self.connections[at].id)
-            .collect();
+        let ready: Vec<u64> =
+            (0..connections).filter(|at| readable[3 + at]).map(|at| self.connections[at].id).collect();
         for id in ready {
             self.serve(id);
         }
@@ -183,14 +160,8 @@ impl Supervisor {
     }
 
     fn timeout_ms(&self) -> i32 {
-        let next = self
-            .containers
-            .iter()
-            .filter_map(|container| container.told_at_latest)
-            .min();
-        next.map_or(-1, |at| {
-            at.saturating_duration_since(Instant::now()).as_millis() as i32 + 1
-        })
+        let next = self.containers.iter().filter_map(|container| container.told_at_latest).min();
+        next.map_or(-1, |at| at.saturating_duration_since(Instant::now()).as_millis() as i32 + 1)
     }
 
     fn admit(&mut self, socket: OwnedFd) {
@@ -213,8 +184,7 @@ impl Supervisor {
     }
 
     fn broadcast(&mut self, event: &Event) {
-        self.connections
-            .retain(|connection| connection.send(event, 0, &[]).is_ok());
+        self.connections.retain(|connection| connection.send(event, 0, &[]).is_ok());
     }
 
     fn serve(&mut self, id: u64) {
@@ -240,10 +210,9 @@ impl Supervisor {
 
     fn handle(&mut self, connection: u64, incoming: &mut Incoming) -> Reply {
         match std::mem::replace(&mut incoming.request, Request::State(Nothing {})) {
-            Request::Hello(_) => Reply::Event(Event::Hello(Hello {
-                version: VERSION,
-                version_min: VERSION_MIN,
-            })),
+            Request::Hello(_) => {
+                Reply::Event(Event::Hello(Hello { version: VERSION, version_min: VERSION_MIN }))
+            }
             Request::Setup(spec) => self.setup(&spec),
             Request::Launch(spec) => self.launch(connection, *spec, incoming),
             Request::Exec(spec) => self.exec(connection, *spec, incoming),
@@ -252,12 +221,7 @@ impl Supervisor {
             Request::ReopenLog(reopen) => match incoming.take(reopen.log) {
                 Ok(log) => {
                     let id = reopen.id.into_bytes();
-                    self.log.send(Command::Reopen {
-                        id,
-                        log,
-                        serial: incoming.serial,
-                        connection,
-                    });
+                    self.log.send(Command::Reopen { id, log, serial: incoming.serial, connection });
                     Reply::Later
                 }
                 Err(errno) => refused(errno),
@@ -271,19 +235,17 @@ impl Supervisor {
                 None => Reply::Event(Event::NotFound(Named { id })),
             },
             Request::Resize(resize) => match self.container(&resize.id) {
-                Some(Container {
-                    terminal: Some(terminal),
-                    ..
-                }) => match terminal::resize(terminal.as_fd(), resize.width, resize.height) {
-                    Ok(()) => done(),
-                    Err(errno) => refused(errno),
-                },
+                Some(Container { terminal: Some(terminal), .. }) => {
+                    match terminal::resize(terminal.as_fd(), resize.width, resize.height) {
+                        Ok(()) => done(),
+                        Err(errno) => refused(errno),
+                    }
+                }
                 Some(_) => refused(Errno::NOTTY),
                 None => Reply::Event(Event::NotFound(Named { id: resize.id })),
             },
             Request::Forget(Named { id }) => {
-                self.containers
-                    .retain(|container| container.id != id || container.exited.is_none());
+                self.containers.retain(|container| container.id != id || container.exited.is_none());
                 self.log.send(Command::Remove { id: id.into_bytes() });
                 done()
             }
@@ -318,22 +280,12 @@ impl Supervisor {
         };
         let shared_pid = namespaces.init.as_ref().map_or(0, |(pid, _)| *pid);
         let own = [&namespaces.network, &namespaces.user];
-        let copies: Result<Vec<OwnedFd>, _> = own
-            .iter()
-            .filter_map(|fd| fd.as_ref())
-            .map(OwnedFd::try_clone)
-            .collect();
+        let copies: Result<Vec<OwnedFd>, _> =
+            own.iter().filter_map(|fd| fd.as_ref()).map(OwnedFd::try_clone).collect();
         let network = namespaces.network.as_ref().map(|_| 0);
         let user = namespaces.user.as_ref().map(|_| u32::from(network.is_some()));
         match copies {
-            Ok(copies) => Reply::With(
-                Event::Ready(Ready {
-                    network,
-                    user,
-                    shared_pid,
-                }),
-                copies,
-            ),
+            Ok(copies) => Reply::With(Event::Ready(Ready { network, user, shared_pid }), copies),
             Err(_) => refused(Errno::MFILE),
         }
     }
@@ -347,15 +299,10 @@ impl Supervisor {
             let directory = incoming.take(spec.state_directory)?;
             let log = spec.log.map(|log| incoming.take(log)).transpose()?;
             let target = match spec.pid {
-                PidFrom::Target => self
-                    .containers
-                    .iter()
-                    .find(|container| container.id == spec.pid_target),
+                PidFrom::Target => self.containers.iter().find(|container| container.id == spec.pid_target),
                 PidFrom::Host | PidFrom::Container | PidFrom::Pod => None,
             };
-            let target = target
-                .map(|target| namespace::open(&target.pid.to_string(), "pid"))
-                .transpose()?;
+            let target = target.map(|target| namespace::open(&target.pid.to_string(), "pid")).transpose()?;
             Ok((directory, log, target))
         })();
         let (directory, log, target) = match started {
@@ -364,13 +311,7 @@ impl Supervisor {
         };
         match launch::container(&spec, &mut incoming.descriptors, namespaces, target) {
             Ok((started, ends)) => {
-                let kind = Kind::Container {
-                    id: spec.id,
-                    ends,
-                    directory,
-                    log,
-                    wants_stdin: spec.stdin,
-                };
+                let kind = Kind::Container { id: spec.id, ends, directory, log, wants_stdin: spec.stdin };
                 self.await_exec(connection, incoming.serial, kind, started);
                 Reply::Later
             }
@@ -379,14 +320,8 @@ impl Supervisor {
     }
 
     fn exec(&mut self, connection: u64, spec: ExecSpec, incoming: &mut Incoming) -> Reply {
-        let has_user_namespace = self
-            .namespaces
-            .as_ref()
-            .is_some_and(|namespaces| namespaces.user.is_some());
-        let running = self
-            .containers
-            .iter()
-            .find(|it| it.id == spec.container && it.exited.is_none());
+        let has_user_namespace = self.namespaces.as_ref().is_some_and(|namespaces| namespaces.user.is_some());
+        let running = self.containers.iter().find(|it| it.id == spec.container && it.exited.is_none());
         let Some(running) = running else {
             return Reply::Event(Event::NotFound(Named { id: spec.container }));
         };
@@ -401,12 +336,7 @@ impl Supervisor {
     }
 
     fn await_exec(&mut self, connection: u64, serial: u32, kind: Kind, started: Started) {
-        let Started {
-            pid,
-            pidfd,
-            status,
-            has_second_stage,
-        } = started;
+        let Started { pid, pidfd, status, has_second_stage } = started;
         let _ = rustix::io::ioctl_fionbio(&status, true);
         self.pending.push(Pending {
             connection,
@@ -448,11 +378,7 @@ impl Supervisor {
         let running = match (pending.failure, pending.pid) {
             (None, Some(running)) => running,
             (failure, _) => {
-                let lost = Failure {
-                    step: Step::Clone,
-                    item: 0,
-                    errno: Errno::CHILD,
-                };
+                let lost = Failure { step: Step::Clone, item: 0, errno: Errno::CHILD };
                 if let Reply::Event(event) = Reply::from(failure.unwrap_or(lost)) {
                     self.send(connection, serial, &event, &[]);
                 }
@@ -467,13 +393,7 @@ impl Supervisor {
                 self.send(connection, serial, &launched, &descriptors);
                 self.execs.push(Exec { id, pid, pidfd });
             }
-            Kind::Container {
-                id,
-                ends,
-                directory,
-                log,
-                wants_stdin,
-            } => {
+            Kind::Container { id, ends, directory, log, wants_stdin } => {
                 let terminal = pending.terminal;
                 let master = terminal.as_ref().and_then(|master| master.try_clone().ok());
                 let stdin = if wants_stdin {
@@ -482,12 +402,7 @@ impl Supervisor {
                     None
                 };
                 let (stdout, stderr) = (master.or(ends.stdout), ends.stderr);
-                self.log.send(Command::Add {
-                    id: id.as_bytes().to_vec(),
-                    stdout,
-                    stderr,
-                    log,
-                });
+                self.log.send(Command::Add { id: id.as_bytes().to_vec(), stdout, stderr, log });
                 let (exited, told_at_latest) = (None, None);
                 self.containers.push(Container {
                     id,
@@ -525,20 +440,12 @@ impl Supervisor {
             |pending: &&mut Pending| pending.pid.as_ref().is_some_and(|(known, _)| *known == pid);
         if let Some(pending) = self.pending.iter_mut().find(is_pending) {
             pending.ended = Some(ended);
-        } else if let Some(at) = self
-            .containers
-            .iter()
-            .position(|it| it.pid == pid && it.exited.is_none())
-        {
+        } else if let Some(at) = self.containers.iter().position(|it| it.pid == pid && it.exited.is_none()) {
             self.end_container(at, ended);
         } else if let Some(at) = self.execs.iter().position(|exec| exec.pid == pid) {
             let exec = self.execs.remove(at);
             self.broadcast(&Event::ExecExited(exited(exec.id, ended)));
-        } else if self
-            .namespaces
-            .as_ref()
-            .is_some_and(|it| it.init.as_ref().is_some_and(|it| it.0 == pid))
-        {
+        } else if self.namespaces.as_ref().is_some_and(|it| it.init.as_ref().is_some_and(|it| it.0 == pid)) {
             // Without its PID 1 the pod cannot start anything: the sandbox is over, as when the supervisor dies.
             self.is_over = true;
         } else {
@@ -579,10 +486,7 @@ impl Supervisor {
     fn tell_overdue(&mut self) {
         let now = Instant::now();
         for at in 0..self.containers.len() {
-            if self.containers[at]
-                .told_at_latest
-                .is_some_and(|latest| latest <= now)
-            {
+            if self.containers[at].told_at_latest.is_some_and(|latest| latest <= now) {
                 self.tell(at);
             }
         }
@@ -599,15 +503,9 @@ impl Supervisor {
 
     fn signal(&mut self, id: &CString, is_exec: bool, signal: i32) -> Reply {
         let pidfd = if is_exec {
-            self.execs
-                .iter()
-                .find(|exec| exec.id == *id)
-                .map(|exec| &exec.pidfd)
+            self.execs.iter().find(|exec| exec.id == *id).map(|exec| &exec.pidfd)
         } else {
-            let running = self
-                .containers
-                .iter()
-                .find(|it| it.id == *id && it.exited.is_none());
+            let running = self.containers.iter().find(|it| it.id == *id && it.exited.is_none());
             running.map(|container| &container.pidfd)
         };
         match pidfd.map(|pidfd| process::pidfd_send_signal(pidfd.as_fd(), signal)) {
@@ -618,44 +516,24 @@ impl Supervisor {
     }
 
     fn attach(&mut self, attach: &kedge_pause_wire::message::Attach, incoming: &mut Incoming) -> Reply {
-        let running = self
-            .containers
-            .iter()
-            .find(|it| it.id == attach.id && it.exited.is_none());
+        let running = self.containers.iter().find(|it| it.id == attach.id && it.exited.is_none());
         let Some(container) = running else {
-            return Reply::Event(Event::NotFound(Named {
-                id: attach.id.clone(),
-            }));
+            return Reply::Event(Event::NotFound(Named { id: attach.id.clone() }));
         };
         let mut taken = |index: Option<u32>| index.map(|index| incoming.take(index)).transpose();
         let (stdout, stderr) = match (taken(attach.stdout), taken(attach.stderr)) {
             (Ok(stdout), Ok(stderr)) => (stdout, stderr),
             (Err(errno), _) | (_, Err(errno)) => return refused(errno),
         };
-        self.log.send(Command::Attach {
-            id: attach.id.as_bytes().to_vec(),
-            stdout,
-            stderr,
-        });
+        self.log.send(Command::Attach { id: attach.id.as_bytes().to_vec(), stdout, stderr });
         let is_terminal = container.terminal.is_some();
-        let stdin = container
-            .stdin
-            .as_ref()
-            .filter(|_| attach.stdin)
-            .map(|stdin| stdin.try_clone());
+        let stdin = container.stdin.as_ref().filter(|_| attach.stdin).map(|stdin| stdin.try_clone());
         match stdin {
-            Some(Ok(stdin)) => Reply::With(
-                Event::Attached(Attached {
-                    stdin: Some(0),
-                    is_terminal,
-                }),
-                vec![stdin],
-            ),
+            Some(Ok(stdin)) => {
+                Reply::With(Event::Attached(Attached { stdin: Some(0), is_terminal }), vec![stdin])
+            }
             Some(Err(_)) => refused(Errno::MFILE),
-            None => Reply::Event(Event::Attached(Attached {
-                stdin: None,
-                is_terminal,
-            })),
+            None => Reply::Event(Event::Attached(Attached { stdin: None, is_terminal })),
         }
     }
 
@@ -666,20 +544,12 @@ impl Supervisor {
             started_at_ns: container.started_at_ns,
             exited: container.exited.clone(),
         });
-        State {
-            containers: containers.collect(),
-            ready: self.namespaces.is_some(),
-        }
+        State { containers: containers.collect(), ready: self.namespaces.is_some() }
     }
 }
 
 fn exited(id: CString, ended: Ended) -> Exited {
-    Exited {
-        id,
-        code: ended.code(),
-        signal: ended.signal(),
-        finished_at_ns: time::now_ns(),
-    }
+    Exited { id, code: ended.code(), signal: ended.signal(), finished_at_ns: time::now_ns() }
 }
 
 /// `CODE SIGNAL FINISHED_AT_NS`, whole or not at all: the daemon may be dead, and this file is all it will find.

@@ -6,9 +6,7 @@ const NANOS: i64 = 1_000_000_000;
 const DAY_S: i64 = 86_400;
 
 pub fn now_ns() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as i64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
 }
 
 /// Writes `now_ns` in RFC 3339 with nine digits, in UTC, without any allocation but `out`'s own.
@@ -21,11 +19,7 @@ pub fn put_rfc3339(now_ns: i64, out: &mut Vec<u8>) {
         out.push(mark);
         put_digits(value, 2, out);
     }
-    let clock = [
-        (b'T', second_of_day / 3600),
-        (b':', second_of_day / 60 % 60),
-        (b':', second_of_day % 60),
-    ];
+    let clock = [(b'T', second_of_day / 3600), (b':', second_of_day / 60 % 60), (b':', second_of_day % 60)];
     for (mark, value) in clock {
         out.push(mark);
         put_digits(value, 2, out);
@@ -52,11 +46,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 

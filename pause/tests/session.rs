@@ -64,37 +64,20 @@ impl Pause {
             cgroup_procs: &[],
         })
         .unwrap();
-        Pause {
-            directory,
-            socket: ours,
-            pid,
-            serial: 0,
-            early: Vec::new(),
-        }
+        Pause { directory, socket: ours, pid, serial: 0, early: Vec::new() }
     }
 
     fn send(&mut self, request: &Request, descriptors: &[BorrowedFd<'_>]) {
         self.serial += 1;
         let frame = encode_request(request, self.serial, VERSION);
-        socket::send(
-            self.socket.as_fd(),
-            &frame.header.to_bytes(),
-            &frame.body,
-            descriptors,
-        )
-        .unwrap();
+        socket::send(self.socket.as_fd(), &frame.header.to_bytes(), &frame.body, descriptors).unwrap();
     }
 
     fn receive(&mut self) -> (u32, Event, Vec<OwnedFd>) {
-        let packet = socket::receive(self.socket.as_fd(), INLINE_MAX + HEADER_LEN)
-            .unwrap()
-            .expect("pause is gone");
+        let packet =
+            socket::receive(self.socket.as_fd(), INLINE_MAX + HEADER_LEN).unwrap().expect("pause is gone");
         let header = Header::from_bytes(&packet.bytes).unwrap();
-        (
-            header.serial,
-            decode_event(header, &packet.bytes[HEADER_LEN..]).unwrap(),
-            packet.descriptors,
-        )
+        (header.serial, decode_event(header, &packet.bytes[HEADER_LEN..]).unwrap(), packet.descriptors)
     }
 
     fn call(&mut self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> (Event, Vec<OwnedFd>) {
@@ -135,12 +118,8 @@ impl Pause {
         let open = |path: &Path| -> OwnedFd { fs::File::open(path).unwrap().into() };
         let root = mount::clone_tree(open(&self.directory.join("root")).as_fd(), c"", false).unwrap();
         let null = mount::clone_tree(open(Path::new("/dev/null")).as_fd(), c"", false).unwrap();
-        let log: OwnedFd = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(state.join("log"))
-            .unwrap()
-            .into();
+        let log: OwnedFd =
+            fs::OpenOptions::new().create(true).append(true).open(state.join("log")).unwrap().into();
         let state = open(&state);
         let mut spec = LaunchSpec {
             id: c(id),
@@ -154,10 +133,7 @@ impl Pause {
                 new("tmpfs", "/dev", &[]),
                 new("devpts", "/dev/pts", DEVPTS),
             ],
-            links: vec![Link {
-                path: c("/dev/ptmx"),
-                target: c("pts/ptmx"),
-            }],
+            links: vec![Link { path: c("/dev/ptmx"), target: c("pts/ptmx") }],
             masked: vec![
                 c("/proc/keys"),
                 c("/proc/kcore"),
@@ -175,9 +151,7 @@ impl Pause {
 
     fn log(&self, id: &str) -> Vec<String> {
         let text = fs::read_to_string(self.directory.join(id).join("log")).unwrap();
-        text.lines()
-            .map(|line| line.split_once(' ').unwrap().1.to_owned())
-            .collect()
+        text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
     }
 }
 
@@ -187,13 +161,7 @@ fn new(fstype: &str, path: &str, options: &[(&str, &str)]) -> MountStep {
     MountStep {
         fstype: c(fstype),
         path: c(path),
-        options: options
-            .iter()
-            .map(|(key, value)| FsOption {
-                key: c(key),
-                value: c(value),
-            })
-            .collect(),
+        options: options.iter().map(|(key, value)| FsOption { key: c(key), value: c(value) }).collect(),
         no_symlinks: true,
         ..MountStep::default()
     }
@@ -208,25 +176,14 @@ fn shell(script: &str) -> Process {
         argv: ["sh", "-c", script].map(c).into(),
         files: vec![c(INSIDE_PATH)],
         env: vec![c("PATH=/bin"), c("A=b")],
-        capabilities: Capabilities {
-            bounding: all,
-            effective: all,
-            permitted: all,
-            ambient: 0,
-        },
+        capabilities: Capabilities { bounding: all, effective: all, permitted: all, ambient: 0 },
         ..Process::default()
     }
 }
 
 fn pod() -> SandboxSpec {
     let (network, ipc, uts) = (NamespaceFrom::Pod, NamespaceFrom::Pod, NamespaceFrom::Pod);
-    SandboxSpec {
-        network,
-        ipc,
-        uts,
-        hostname: c("podname"),
-        ..SandboxSpec::default()
-    }
+    SandboxSpec { network, ipc, uts, hostname: c("podname"), ..SandboxSpec::default() }
 }
 
 #[track_caller]
@@ -240,22 +197,8 @@ fn a_container_runs_logs_and_ends() {
         return;
     }
     let mut pause = Pause::start("plain");
-    let hello = pause
-        .call(
-            &Request::Hello(Hello {
-                version: VERSION,
-                version_min: VERSION_MIN,
-            }),
-            &[],
-        )
-        .0;
-    assert_eq!(
-        hello,
-        Event::Hello(Hello {
-            version: VERSION,
-            version_min: VERSION_MIN
-        })
-    );
+    let hello = pause.call(&Request::Hello(Hello { version: VERSION, version_min: VERSION_MIN }), &[]).0;
+    assert_eq!(hello, Event::Hello(Hello { version: VERSION, version_min: VERSION_MIN }));
     pause.setup(pod());
     let script = "echo pid $$ $(busybox hostname) $A; echo no >&2; ls /proc/self/fd | busybox wc -l; \
                   cat /proc/keys; echo x > /proc/sys/kernel/hostname; exit 7";
@@ -265,10 +208,7 @@ fn a_container_runs_logs_and_ends() {
     let log = pause.log("c1");
     assert_eq!(log[0], "stdout F pid 1 podname b");
     assert!(log.contains(&"stderr F no".to_owned()), "{log:?}");
-    assert!(
-        log.iter().any(|line| line.contains("Read-only file system")),
-        "{log:?}"
-    );
+    assert!(log.iter().any(|line| line.contains("Read-only file system")), "{log:?}");
     let exit = fs::read_to_string(pause.directory.join("c1/exit")).unwrap();
     assert_eq!(exit.split(' ').take(2).collect::<Vec<_>>(), ["7", "0"]);
 }
@@ -280,11 +220,7 @@ fn execs_enter_the_container_and_signals_reach_it() {
     }
     let mut pause = Pause::start("exec");
     pause.setup(pod());
-    assert_launched(pause.launch(
-        "c1",
-        "trap 'exit 3' TERM; while :; do busybox sleep 0.05; done",
-        |_| {},
-    ));
+    assert_launched(pause.launch("c1", "trap 'exit 3' TERM; while :; do busybox sleep 0.05; done", |_| {}));
     let (read, write) = rustix::pipe::pipe().unwrap();
     let spec = ExecSpec {
         id: c("e1"),
@@ -298,26 +234,11 @@ fn execs_enter_the_container_and_signals_reach_it() {
     assert_eq!(pause.wait_exit("e1").code, 5);
     let mut text = String::new();
     std::io::Read::read_to_string(&mut fs::File::from(read), &mut text).unwrap();
-    assert!(
-        text.starts_with("sh\n") || text.starts_with("busybox\n"),
-        "{text}"
-    );
-    let signal = Signal {
-        id: c("c1"),
-        is_exec: false,
-        signal: libc::SIGTERM,
-    };
-    assert_eq!(
-        pause.call(&Request::Signal(signal), &[]).0,
-        Event::Done(Nothing {})
-    );
+    assert!(text.starts_with("sh\n") || text.starts_with("busybox\n"), "{text}");
+    let signal = Signal { id: c("c1"), is_exec: false, signal: libc::SIGTERM };
+    assert_eq!(pause.call(&Request::Signal(signal), &[]).0, Event::Done(Nothing {}));
     assert_eq!(pause.wait_exit("c1").code, 3);
-    let late = ExecSpec {
-        id: c("e2"),
-        container: c("c1"),
-        process: shell("true"),
-        ..ExecSpec::default()
-    };
+    let late = ExecSpec { id: c("e2"), container: c("c1"), process: shell("true"), ..ExecSpec::default() };
     let late = pause.call(&Request::Exec(Box::new(late)), &[]).0;
     assert_eq!(late, Event::NotFound(Named { id: c("c1") }));
 }
@@ -330,22 +251,11 @@ fn a_failed_step_is_named() {
     let mut pause = Pause::start("fail");
     pause.setup(pod());
     let event = pause.launch("c1", "", |spec| spec.process.files = vec![c("/no/such")]);
-    let missing = message::Failed {
-        step: Step::Exec,
-        item: 0,
-        errno: libc::ENOENT,
-    };
+    let missing = message::Failed { step: Step::Exec, item: 0, errno: libc::ENOENT };
     assert_eq!(event, Event::Failed(missing));
     std::os::unix::fs::symlink("/tmp", pause.directory.join("root/evil")).unwrap();
     let event = pause.launch("c2", "", |spec| spec.mounts.push(new("tmpfs", "/evil", &[])));
-    assert_eq!(
-        event,
-        Event::Failed(message::Failed {
-            step: Step::Mount,
-            item: 3,
-            errno: libc::ELOOP
-        })
-    );
+    assert_eq!(event, Event::Failed(message::Failed { step: Step::Mount, item: 3, errno: libc::ELOOP }));
 }
 
 #[test]
@@ -354,15 +264,8 @@ fn containers_share_a_pid_namespace_and_a_user_namespace() {
         return;
     }
     let mut pause = Pause::start("userns");
-    let user = Some(IdMap {
-        host_id: 300_000,
-        length: 65_536,
-    });
-    pause.setup(SandboxSpec {
-        user,
-        shared_pid: true,
-        ..pod()
-    });
+    let user = Some(IdMap { host_id: 300_000, length: 65_536 });
+    pause.setup(SandboxSpec { user, shared_pid: true, ..pod() });
     let script = "busybox cat /proc/self/uid_map; echo $(busybox id -u) $(busybox cat /proc/1/comm); \
                   busybox cat /proc/1/root/etc/passwd; exit 0";
     assert_launched(pause.launch("c1", script, |spec| spec.pid = PidFrom::Pod));

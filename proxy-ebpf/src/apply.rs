@@ -31,9 +31,8 @@ impl Batch {
 pub(crate) fn apply(maps: &Maps, changes: &[Change]) -> Result<(), Error> {
     let mut rest = changes;
     while let Some(first) = rest.first() {
-        let same = rest
-            .iter()
-            .take_while(|change| std::mem::discriminant(*change) == std::mem::discriminant(first));
+        let same =
+            rest.iter().take_while(|change| std::mem::discriminant(*change) == std::mem::discriminant(first));
         let (run, after) = rest.split_at(same.count());
         write(maps, run)?;
         rest = after;
@@ -61,13 +60,10 @@ fn write(maps: &Maps, run: &[Change]) -> Result<(), Error> {
             }
             Change::Service { key, value } => batch.push(key.as_bytes(), value.as_bytes()),
             Change::RemoveService { key } => {
-                maps.services
-                    .delete(key.as_bytes())
-                    .doing(|| "delete from SVC".to_owned())?;
+                maps.services.delete(key.as_bytes()).doing(|| "delete from SVC".to_owned())?;
             }
         }
     }
     let (map, name) = target;
-    map.update_batch(&batch.keys, &batch.values)
-        .doing(|| format!("write {} elements to {name}", run.len()))
+    map.update_batch(&batch.keys, &batch.values).doing(|| format!("write {} elements to {name}", run.len()))
 }

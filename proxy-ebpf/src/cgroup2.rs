@@ -28,10 +28,7 @@ fn mounted(mountinfo: &str) -> Option<PathBuf> {
 }
 
 fn mount(path: &Path) -> Result<PathBuf, Error> {
-    let fail = |source| Error::Mount {
-        path: path.to_owned(),
-        source,
-    };
+    let fail = |source| Error::Mount { path: path.to_owned(), source };
     fs::create_dir_all(path).map_err(fail)?;
     let flags = rustix::mount::MountFlags::NOSUID
         | rustix::mount::MountFlags::NODEV

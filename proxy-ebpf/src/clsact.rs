@@ -33,13 +33,7 @@ const NLMSG_ERROR: u16 = 2;
 /// Attaches or atomically replaces the program of one direction.
 pub fn attach(ifindex: u32, at: AttachType, program: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     let socket = open()?;
-    let clsact = message(
-        ifindex,
-        CLSACT_HANDLE,
-        TC_H_CLSACT,
-        0,
-        &attribute(TCA_KIND, b"clsact\0"),
-    );
+    let clsact = message(ifindex, CLSACT_HANDLE, TC_H_CLSACT, 0, &attribute(TCA_KIND, b"clsact\0"));
     match request(&socket, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, &clsact) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -49,11 +43,7 @@ pub fn attach(ifindex: u32, at: AttachType, program: BorrowedFd<'_>, name: &str)
     options.extend(attribute(TCA_BPF_FLAGS, &TCA_BPF_FLAG_ACT_DIRECT.to_ne_bytes()));
     let mut attributes = attribute(TCA_KIND, b"bpf\0");
     attributes.extend(attribute(TCA_OPTIONS, &options));
-    let parent = if at == AttachType::TcxEgress {
-        EGRESS
-    } else {
-        INGRESS
-    };
+    let parent = if at == AttachType::TcxEgress { EGRESS } else { INGRESS };
     let info = PRIORITY << 16 | u32::from(ETH_P_ALL.to_be());
     let filter = message(ifindex, 1, parent, info, &attributes);
     request(&socket, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, &filter)
@@ -61,13 +51,7 @@ pub fn attach(ifindex: u32, at: AttachType, program: BorrowedFd<'_>, name: &str)
 
 /// Removes the qdisc and both filters with it.
 pub fn detach(ifindex: u32) -> io::Result<()> {
-    let clsact = message(
-        ifindex,
-        CLSACT_HANDLE,
-        TC_H_CLSACT,
-        0,
-        &attribute(TCA_KIND, b"clsact\0"),
-    );
+    let clsact = message(ifindex, CLSACT_HANDLE, TC_H_CLSACT, 0, &attribute(TCA_KIND, b"clsact\0"));
     match request(&open()?, RTM_DELQDISC, 0, &clsact) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -76,12 +60,7 @@ pub fn detach(ifindex: u32) -> io::Result<()> {
 
 fn open() -> io::Result<rustix::fd::OwnedFd> {
     // No protocol means NETLINK_ROUTE, which is 0.
-    Ok(rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        None,
-    )?)
+    Ok(rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?)
 }
 
 /// `struct tcmsg` and its attributes.
@@ -139,10 +118,7 @@ mod tests {
 
     #[test]
     fn attributes_are_padded_but_not_their_length() {
-        assert_eq!(
-            attribute(1, b"bpf\0x"),
-            [9, 0, 1, 0, b'b', b'p', b'f', 0, b'x', 0, 0, 0]
-        );
+        assert_eq!(attribute(1, b"bpf\0x"), [9, 0, 1, 0, b'b', b'p', b'f', 0, b'x', 0, 0, 0]);
     }
 
     #[test]

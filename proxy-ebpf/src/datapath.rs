@@ -109,13 +109,8 @@ impl Datapath {
         }
         let programs = load::load(&maps)?;
         let maps = Maps::open(&maps)?;
-        let mut datapath = Datapath {
-            links,
-            programs,
-            attachment: Attachment::Tcx,
-            maps,
-            linking: Mutex::new(()),
-        };
+        let mut datapath =
+            Datapath { links, programs, attachment: Attachment::Tcx, maps, linking: Mutex::new(()) };
         datapath.attachment = attachment.unwrap_or_else(|| datapath.probe_attachment());
         datapath.renew_links()?;
         datapath.renew_pods()?;
@@ -129,31 +124,20 @@ impl Datapath {
     /// What the service maps hold, for a core that starts.
     pub fn pinned(&self) -> Result<Pinned, Error> {
         let (keys, values) = self.maps.services.dump().doing(|| "read SVC".to_owned())?;
-        let services = records::<ServiceKey>(&keys)
-            .zip(records::<ServiceValue>(&values))
-            .collect();
+        let services = records::<ServiceKey>(&keys).zip(records::<ServiceValue>(&values)).collect();
         let (ids, list) = self.maps.list.dump().doing(|| "read LIST".to_owned())?;
         debug_assert_eq!(ids.len(), list.len(), "both are words");
         let (_, backends) = self.maps.backends.dump().doing(|| "read BACKENDS".to_owned())?;
-        Ok(Pinned {
-            services,
-            list: records(&list).collect(),
-            backends: records(&backends).collect(),
-        })
+        Ok(Pinned { services, list: records(&list).collect(), backends: records(&backends).collect() })
     }
 
     /// One of the programs' counters, summed over CPUs; indices are in `kedge_proxy_maps::stat`.
     pub fn stat(&self, index: u32) -> Result<u64, Error> {
-        let map = self
-            .programs
-            .map("STATS")
-            .expect("the object is ours and has every map we name");
+        let map = self.programs.map("STATS").expect("the object is ours and has every map we name");
         let counters = aya::maps::PerCpuArray::<_, u64>::try_from(map);
         let read = counters.and_then(|counters| counters.get(&index, 0));
-        let values = read.map_err(|cause| Error::Load {
-            what: "STATS".to_owned(),
-            cause: Box::new(cause),
-        })?;
+        let values =
+            read.map_err(|cause| Error::Load { what: "STATS".to_owned(), cause: Box::new(cause) })?;
         Ok(values.iter().sum())
     }
 
@@ -164,10 +148,7 @@ impl Datapath {
     }
 
     fn program(&self, name: &str) -> BorrowedFd<'_> {
-        let program = self
-            .programs
-            .program(name)
-            .expect("load() has loaded every program we name");
+        let program = self.programs.program(name).expect("load() has loaded every program we name");
         let fd = match program {
             Program::SchedClassifier(program) => program.fd(),
             Program::CgroupSockAddr(program) => program.fd(),
@@ -181,11 +162,7 @@ impl Datapath {
     fn renew_links(&self) -> Result<(), Error> {
         for entry in fs::read_dir(&self.links).doing(|| "list link pins".to_owned())? {
             let path = entry.doing(|| "list link pins".to_owned())?.path();
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default()
-                .to_owned();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
             let Some(program) = program_of_pin(&name) else {
                 continue;
             };
@@ -226,10 +203,7 @@ impl Datapath {
 
     /// Writes the node-wide parameters.
     pub fn configure(&self, config: &Config) -> Result<(), Error> {
-        self.maps
-            .config
-            .update(0u32.as_bytes(), config.as_bytes())
-            .doing(|| "write CONFIG".to_owned())
+        self.maps.config.update(0u32.as_bytes(), config.as_bytes()).doing(|| "write CONFIG".to_owned())
     }
 
     /// Attaches the socket programs to a cgroup2 directory (its root, so that every process is below).
@@ -265,18 +239,12 @@ impl Datapath {
         for address in addresses {
             let key = Address::from_ip(*address);
             // Another pod may have got the address meanwhile.
-            let current = self
-                .maps
-                .endpoints
-                .lookup(key.as_bytes())
-                .doing(|| format!("read endpoint {address}"))?;
+            let current =
+                self.maps.endpoints.lookup(key.as_bytes()).doing(|| format!("read endpoint {address}"))?;
             let is_ours = current
                 .is_some_and(|value| Endpoint::read_from_bytes(&value).is_ok_and(|e| e.ifindex == ifindex));
             if is_ours {
-                self.maps
-                    .endpoints
-                    .delete(key.as_bytes())
-                    .doing(|| format!("delete endpoint {address}"))?;
+                self.maps.endpoints.delete(key.as_bytes()).doing(|| format!("delete endpoint {address}"))?;
             }
         }
         self.detach_interface(Role::Pod, ifindex)
@@ -286,9 +254,7 @@ impl Datapath {
     pub fn pods(&self) -> Result<Vec<(IpAddr, u32)>, Error> {
         let (keys, values) = self.maps.endpoints.dump().doing(|| "read endpoints".to_owned())?;
         let addresses = records::<Address>(&keys).map(Address::to_ip);
-        Ok(addresses
-            .zip(records::<Endpoint>(&values).map(|endpoint| endpoint.ifindex))
-            .collect())
+        Ok(addresses.zip(records::<Endpoint>(&values).map(|endpoint| endpoint.ifindex)).collect())
     }
 
     pub fn add_uplink(&self, ifindex: u32, addresses: &[IpAddr]) -> Result<(), Error> {
@@ -298,10 +264,7 @@ impl Datapath {
                 .find(|ip| ip.is_ipv4() == wants_v4)
                 .map_or(Address::UNSPECIFIED, |ip| Address::from_ip(*ip))
         };
-        let uplink = Uplink {
-            address4: first(true),
-            address6: first(false),
-        };
+        let uplink = Uplink { address4: first(true), address6: first(false) };
         // Replies must find their way back before anything is masqueraded.
         self.attach_interface(Role::Uplink, ifindex)?;
         self.maps
@@ -312,16 +275,11 @@ impl Datapath {
 
     pub fn has_uplink(&self, ifindex: u32) -> Result<bool, Error> {
         let found = self.maps.uplinks.lookup(ifindex.as_bytes());
-        found
-            .map(|value| value.is_some())
-            .doing(|| format!("read uplink {ifindex}"))
+        found.map(|value| value.is_some()).doing(|| format!("read uplink {ifindex}"))
     }
 
     pub fn remove_uplink(&self, ifindex: u32) -> Result<(), Error> {
-        self.maps
-            .uplinks
-            .delete(ifindex.as_bytes())
-            .doing(|| format!("delete uplink {ifindex}"))?;
+        self.maps.uplinks.delete(ifindex.as_bytes()).doing(|| format!("delete uplink {ifindex}"))?;
         self.detach_interface(Role::Uplink, ifindex)
     }
 
@@ -332,10 +290,7 @@ impl Datapath {
         for key in keys.chunks_exact(size_of::<Address>()) {
             let stays = Address::read_from_bytes(key).is_ok_and(|address| wanted.contains(&address));
             if !stays {
-                self.maps
-                    .locals
-                    .delete(key)
-                    .doing(|| "delete from LOCAL".to_owned())?;
+                self.maps.locals.delete(key).doing(|| "delete from LOCAL".to_owned())?;
             }
         }
         for address in &wanted {
@@ -397,10 +352,7 @@ impl Datapath {
     pub fn remove(self, bpffs: &Path) -> Result<(), Error> {
         if self.attachment == Attachment::Clsact {
             let (uplinks, _) = self.maps.uplinks.dump().doing(|| "read UPLINK".to_owned())?;
-            for ifindex in uplinks
-                .chunks_exact(4)
-                .filter_map(|bytes| u32::read_from_bytes(bytes).ok())
-            {
+            for ifindex in uplinks.chunks_exact(4).filter_map(|bytes| u32::read_from_bytes(bytes).ok()) {
                 self.detach_interface(Role::Uplink, ifindex)?;
             }
         }
@@ -419,21 +371,15 @@ pub fn remove(bpffs: &Path) -> Result<(), Error> {
         }
     }
     if is_bpffs(bpffs) {
-        rustix::mount::unmount(bpffs, rustix::mount::UnmountFlags::DETACH).map_err(|source| {
-            Error::Mount {
-                path: bpffs.to_owned(),
-                source: source.into(),
-            }
-        })?;
+        rustix::mount::unmount(bpffs, rustix::mount::UnmountFlags::DETACH)
+            .map_err(|source| Error::Mount { path: bpffs.to_owned(), source: source.into() })?;
     }
     Ok(())
 }
 
 /// A dumped map's bytes as its keys or values.
 fn records<T: FromBytes>(bytes: &[u8]) -> impl Iterator<Item = T> + '_ {
-    bytes
-        .chunks_exact(size_of::<T>())
-        .filter_map(|bytes| T::read_from_bytes(bytes).ok())
+    bytes.chunks_exact(size_of::<T>()).filter_map(|bytes| T::read_from_bytes(bytes).ok())
 }
 
 /// Attaches by a link and pins it; a pinned link that still has its interface gets the program instead.
@@ -490,10 +436,7 @@ fn is_bpffs(path: &Path) -> bool {
 }
 
 fn ensure_bpffs(path: &Path) -> Result<(), Error> {
-    let fail = |source: io::Error| Error::Mount {
-        path: path.to_owned(),
-        source,
-    };
+    let fail = |source: io::Error| Error::Mount { path: path.to_owned(), source };
     fs::create_dir_all(path).map_err(fail)?;
     if is_bpffs(path) {
         return Ok(());

@@ -28,9 +28,6 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for io::Result<T> {
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|source| Error::Bpf {
-            doing: doing(),
-            source,
-        })
+        self.map_err(|source| Error::Bpf { doing: doing(), source })
     }
 }

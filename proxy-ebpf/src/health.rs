@@ -26,24 +26,16 @@ impl Health {
 }
 
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 pub async fn serve(port: u16, health: Health) -> Result<(), Error> {
-    let failed = |source| Error::Netlink {
-        doing: format!("listen on port {port} for health checks"),
-        source,
-    };
+    let failed =
+        |source| Error::Netlink { doing: format!("listen on port {port} for health checks"), source };
     let listener = TcpListener::bind(("0.0.0.0", port)).await.map_err(failed)?;
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let slot = slots
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
@@ -59,10 +51,7 @@ pub async fn serve(port: u16, health: Health) -> Result<(), Error> {
 async fn answer(mut stream: TcpStream, health: &Health) -> std::io::Result<()> {
     let mut request = [0; 1024];
     let length = stream.read(&mut request).await?;
-    let path = request[..length]
-        .split(|byte| *byte == b' ')
-        .nth(1)
-        .unwrap_or_default();
+    let path = request[..length].split(|byte| *byte == b' ').nth(1).unwrap_or_default();
     let response = respond(path, health.0.load(Ordering::Relaxed), now());
     stream.write_all(response.as_bytes()).await?;
     stream.shutdown().await
@@ -71,15 +60,8 @@ async fn answer(mut stream: TcpStream, health: &Health) -> std::io::Result<()> {
 fn respond(path: &[u8], updated: u64, now: u64) -> String {
     let (status, body) = match path {
         b"/healthz" | b"/livez" => {
-            let status = if updated == 0 {
-                "503 Service Unavailable"
-            } else {
-                "200 OK"
-            };
-            (
-                status,
-                format!(r#"{{"lastUpdated":{updated},"currentTime":{now},"nodeEligible":true}}"#),
-            )
+            let status = if updated == 0 { "503 Service Unavailable" } else { "200 OK" };
+            (status, format!(r#"{{"lastUpdated":{updated},"currentTime":{now},"nodeEligible":true}}"#))
         }
         _ => ("404 Not Found", String::new()),
     };
@@ -103,10 +85,7 @@ mod tests {
             ("", 5, "404"),
         ] {
             let response = respond(path.as_bytes(), updated, 7);
-            assert!(
-                response.starts_with(&format!("HTTP/1.1 {status}")),
-                "{path}: {response}"
-            );
+            assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {response}");
         }
     }
 }

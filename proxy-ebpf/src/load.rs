@@ -17,16 +17,8 @@ const MAPS: &[&str] = &[
 ];
 
 pub const PACKET_PROGRAMS: &[&str] = &["pod_in", "pod_out", "up_in", "up_out"];
-pub const SOCKET_PROGRAMS: &[&str] = &[
-    "connect4",
-    "connect6",
-    "sendmsg4",
-    "sendmsg6",
-    "recvmsg4",
-    "recvmsg6",
-    "getpeername4",
-    "getpeername6",
-];
+pub const SOCKET_PROGRAMS: &[&str] =
+    &["connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6", "getpeername4", "getpeername6"];
 
 /// Loads every program. Maps that are pinned below `pins` are taken over with their contents, others are made there.
 pub fn load(pins: &Path) -> Result<Ebpf, Error> {
@@ -41,23 +33,16 @@ fn load_with(pins: &Path, has_set_retval: u8) -> Result<Ebpf, Error> {
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
     }
-    let mut ebpf = loader.load(OBJECT).map_err(|cause| Error::Load {
-        what: "the object".to_owned(),
-        cause: Box::new(cause),
-    })?;
+    let mut ebpf = loader
+        .load(OBJECT)
+        .map_err(|cause| Error::Load { what: "the object".to_owned(), cause: Box::new(cause) })?;
     for name in PACKET_PROGRAMS {
         let program: &mut SchedClassifier = program(&mut ebpf, name)?;
-        program.load().map_err(|cause| Error::Load {
-            what: (*name).to_owned(),
-            cause: Box::new(cause),
-        })?;
+        program.load().map_err(|cause| Error::Load { what: (*name).to_owned(), cause: Box::new(cause) })?;
     }
     for name in SOCKET_PROGRAMS {
         let program: &mut CgroupSockAddr = program(&mut ebpf, name)?;
-        program.load().map_err(|cause| Error::Load {
-            what: (*name).to_owned(),
-            cause: Box::new(cause),
-        })?;
+        program.load().map_err(|cause| Error::Load { what: (*name).to_owned(), cause: Box::new(cause) })?;
     }
     Ok(ebpf)
 }
@@ -66,11 +51,6 @@ fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Error>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
 {
-    let program = ebpf
-        .program_mut(name)
-        .expect("the object is ours and has every program we name");
-    program.try_into().map_err(|cause| Error::Load {
-        what: name.to_owned(),
-        cause: Box::new(cause),
-    })
+    let program = ebpf.program_mut(name).expect("the object is ours and has every program we name");
+    program.try_into().map_err(|cause| Error::Load { what: name.to_owned(), cause: Box::new(cause) })
 }

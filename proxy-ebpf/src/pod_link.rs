@@ -20,23 +20,17 @@ fn failed(doing: String) -> impl FnOnce(crate::Error) -> Error {
 
 impl PodLink for Datapath {
     fn attach(&self, ifindex: u32, ips: &[IpAddr]) -> Result<(), Error> {
-        self.add_pod(ifindex, ips)
-            .map_err(failed(format!("bring interface {ifindex} into the datapath")))
+        self.add_pod(ifindex, ips).map_err(failed(format!("bring interface {ifindex} into the datapath")))
     }
 
     fn detach(&self, ifindex: u32, ips: &[IpAddr]) -> Result<(), Error> {
-        self.remove_pod(ifindex, ips)
-            .map_err(failed(format!("take interface {ifindex} out of the datapath")))
+        self.remove_pod(ifindex, ips).map_err(failed(format!("take interface {ifindex} out of the datapath")))
     }
 
     fn retain(&self, pods: &[(u32, Vec<IpAddr>)]) -> Result<(), Error> {
-        let read = self
-            .pods()
-            .map_err(failed("read the datapath's pods".to_owned()))?;
+        let read = self.pods().map_err(failed("read the datapath's pods".to_owned()))?;
         for (ip, ifindex) in read {
-            let stays = pods
-                .iter()
-                .any(|(index, ips)| *index == ifindex && ips.contains(&ip));
+            let stays = pods.iter().any(|(index, ips)| *index == ifindex && ips.contains(&ip));
             if !stays {
                 self.detach(ifindex, &[ip])?;
             }

@@ -113,11 +113,7 @@ async fn follow(
 }
 
 fn appeared<T: Cached>(object: Arc<T>) -> Change<T> {
-    Change {
-        key: object.key(),
-        old: None,
-        new: Some(object),
-    }
+    Change { key: object.key(), old: None, new: Some(object) }
 }
 
 /// What is known, by service.
@@ -162,9 +158,7 @@ impl Tables {
         let mut touched = BTreeSet::new();
         for change in changes {
             let owner = |slice: &EndpointSlice| {
-                slice
-                    .service_name()
-                    .map(|service| (change.key.namespace.clone(), service.to_owned()))
+                slice.service_name().map(|service| (change.key.namespace.clone(), service.to_owned()))
             };
             if let Some(name) = change.old.as_deref().and_then(owner) {
                 if let Some(slices) = self.slices.get_mut(&name) {
@@ -175,10 +169,7 @@ impl Tables {
             if let Some(slice) = &change.new
                 && let Some(name) = owner(slice)
             {
-                self.slices
-                    .entry(name.clone())
-                    .or_default()
-                    .insert(change.key.name.clone(), slice.clone());
+                self.slices.entry(name.clone()).or_default().insert(change.key.name.clone(), slice.clone());
                 touched.insert(name);
             }
         }
@@ -187,23 +178,15 @@ impl Tables {
     }
 
     fn all(&self) -> BTreeSet<ServiceName> {
-        self.services
-            .keys()
-            .chain(self.image.services())
-            .cloned()
-            .collect()
+        self.services.keys().chain(self.image.services()).cloned().collect()
     }
 
     fn sync(&mut self, touched: BTreeSet<ServiceName>, now_ms: u64) -> Vec<kedge_proxy_core::Change> {
         let mut changes = Vec::new();
         let mut full = BTreeSet::new();
         for name in touched {
-            let slices: Vec<_> = self
-                .slices
-                .get(&name)
-                .into_iter()
-                .flat_map(|slices| slices.values().cloned())
-                .collect();
+            let slices: Vec<_> =
+                self.slices.get(&name).into_iter().flat_map(|slices| slices.values().cloned()).collect();
             let wanted = match self.services.get(&name) {
                 Some(service) => frontends(service, &slices, &self.node_name),
                 None => Vec::new(),
@@ -216,10 +199,7 @@ impl Tables {
             changes.extend(self.image.sweep(now_ms));
         }
         for map in full.difference(&self.full) {
-            tracing::warn!(
-                map,
-                "a datapath map is full; some services have no or old backends"
-            );
+            tracing::warn!(map, "a datapath map is full; some services have no or old backends");
         }
         self.full = full;
         changes

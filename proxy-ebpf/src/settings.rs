@@ -43,10 +43,7 @@ pub fn config(settings: &Settings) -> Result<Config, Error> {
 
 fn prefix(net: Option<&IpNet>) -> (Address, Address) {
     match net {
-        Some(net) => (
-            Address::from_ip(net.network()),
-            Address::mask(net.addr().is_ipv4(), net.prefix_len()),
-        ),
+        Some(net) => (Address::from_ip(net.network()), Address::mask(net.addr().is_ipv4(), net.prefix_len())),
         None => (Address::UNSPECIFIED, Address::UNSPECIFIED),
     }
 }
@@ -67,11 +64,7 @@ fn nat_ports((min, max): (u16, u16)) -> (u16, u16) {
         return (max + 1, u16::MAX);
     }
     // Without room on either side a clash with the node's own sockets is the lesser evil.
-    if min > 10_000 + ENOUGH {
-        (10_000, min - 1)
-    } else {
-        (61_000, u16::MAX)
-    }
+    if min > 10_000 + ENOUGH { (10_000, min - 1) } else { (61_000, u16::MAX) }
 }
 
 #[cfg(test)]

@@ -20,16 +20,9 @@ struct Observed {
 
 /// Attaches to uplinks as they come; ends only with an error. Works in the namespace of the thread that starts it.
 pub async fn follow(datapath: Arc<Datapath>) -> Result<(), Error> {
-    let groups = [
-        MulticastGroup::Link,
-        MulticastGroup::Ipv4Ifaddr,
-        MulticastGroup::Ipv6Ifaddr,
-    ];
-    let (connection, handle, mut news) =
-        rtnetlink::new_multicast_connection(&groups).map_err(|source| Error::Netlink {
-            doing: "follow interfaces and addresses".to_owned(),
-            source,
-        })?;
+    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (connection, handle, mut news) = rtnetlink::new_multicast_connection(&groups)
+        .map_err(|source| Error::Netlink { doing: "follow interfaces and addresses".to_owned(), source })?;
     let connection = tokio::spawn(connection);
     let mut before = Observed::default();
     loop {
@@ -43,10 +36,7 @@ pub async fn follow(datapath: Arc<Datapath>) -> Result<(), Error> {
             return Err(Error::Ended("the netlink socket closed".to_owned()));
         }
         // Whatever else has come is answered by one look.
-        while futures_util::FutureExt::now_or_never(news.next())
-            .flatten()
-            .is_some()
-        {}
+        while futures_util::FutureExt::now_or_never(news.next()).flatten().is_some() {}
     }
 }
 
@@ -106,11 +96,7 @@ fn settle(datapath: &Datapath, before: &Observed, seen: &Observed) -> Result<(),
             }
         }
     }
-    for ifindex in before
-        .uplinks
-        .keys()
-        .filter(|ifindex| !seen.uplinks.contains_key(ifindex))
-    {
+    for ifindex in before.uplinks.keys().filter(|ifindex| !seen.uplinks.contains_key(ifindex)) {
         if let Err(error) = datapath.remove_uplink(*ifindex) {
             tracing::warn!(ifindex, %error, "an interface cannot be detached");
         }

@@ -95,8 +95,7 @@ impl Loop {
     fn know(&mut self, nodes: &[Arc<Node>]) {
         let now = self.now();
         for node in nodes {
-            self.scheduler
-                .node_changed(&node.metadata.name, Some(Arc::clone(node)), now);
+            self.scheduler.node_changed(&node.metadata.name, Some(Arc::clone(node)), now);
         }
     }
 
@@ -141,13 +140,7 @@ impl Loop {
                 Err(error) => Done::NotBound(error),
             }
         });
-        self.started.insert(
-            task.id(),
-            Started {
-                pod,
-                node: Some(node),
-            },
-        );
+        self.started.insert(task.id(), Started { pod, node: Some(node) });
     }
 
     fn refuse(&mut self, pod: Arc<Pod>, message: &str) {
@@ -197,12 +190,7 @@ impl Loop {
 
     fn tell(&self, pod: &Pod, kind: &'static str, reason: &str, message: &str) {
         let message = writes::truncate(message);
-        self.recorder.tell(Event {
-            about: writes::reference(pod),
-            kind,
-            reason: reason.to_owned(),
-            message,
-        });
+        self.recorder.tell(Event { about: writes::reference(pod), kind, reason: reason.to_owned(), message });
     }
 }
 

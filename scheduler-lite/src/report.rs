@@ -12,10 +12,7 @@ pub enum Error {
     #[error("cannot read pod {pod}: {cause}")]
     Pod { pod: String, cause: kedge_client::Error },
     #[error("cannot list {what}: {cause}")]
-    List {
-        what: &'static str,
-        cause: kedge_client::Error,
-    },
+    List { what: &'static str, cause: kedge_client::Error },
 }
 
 /// The report on one pod, ready to print.
@@ -23,19 +20,12 @@ pub async fn why(client: &Client, namespace: &str, name: &str) -> Result<String,
     let pod: Pod = client
         .get(PODS, namespace, name)
         .await
-        .map_err(|cause| Error::Pod {
-            pod: format!("{namespace}/{name}"),
-            cause,
-        })?;
+        .map_err(|cause| Error::Pod { pod: format!("{namespace}/{name}"), cause })?;
     let options = ListOptions::default();
-    let nodes: Vec<Node> = client
-        .list(NODES, None, &options)
-        .await
-        .map_err(|cause| Error::List { what: "nodes", cause })?;
-    let pods: Vec<Pod> = client
-        .list(PODS, None, &options)
-        .await
-        .map_err(|cause| Error::List { what: "pods", cause })?;
+    let nodes: Vec<Node> =
+        client.list(NODES, None, &options).await.map_err(|cause| Error::List { what: "nodes", cause })?;
+    let pods: Vec<Pod> =
+        client.list(PODS, None, &options).await.map_err(|cause| Error::List { what: "pods", cause })?;
     Ok(report(pod, nodes, pods))
 }
 
@@ -45,10 +35,7 @@ fn report(mut pod: Pod, nodes: Vec<Node>, pods: Vec<Pod>) -> String {
     for node in nodes {
         snapshot.set_node(Arc::new(node));
     }
-    for other in pods
-        .into_iter()
-        .filter(|other| other.metadata.uid != pod.metadata.uid)
-    {
+    for other in pods.into_iter().filter(|other| other.metadata.uid != pod.metadata.uid) {
         snapshot.set_pod(Arc::new(other));
     }
     let mut text = standing(&pod);
@@ -62,10 +49,7 @@ fn standing(pod: &Pod) -> String {
     let name = pod.full_name();
     let scheduler = pod.spec.scheduler_name.as_str();
     if !pod.spec.node_name.is_empty() {
-        format!(
-            "{name} is on node {} already; placed again, it would be so:\n",
-            pod.spec.node_name
-        )
+        format!("{name} is on node {} already; placed again, it would be so:\n", pod.spec.node_name)
     } else if pod.metadata.deletion_timestamp.is_some() {
         format!("{name} is being deleted and gets no node any more\n")
     } else if !scheduler.is_empty() && scheduler != SCHEDULER_NAME {

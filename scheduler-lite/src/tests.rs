@@ -32,28 +32,19 @@ impl Server {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         if head.method == Method::GET {
-            let watch = if path.ends_with("/nodes") {
-                &self.nodes
-            } else {
-                &self.pods
-            };
+            let watch = if path.ends_with("/nodes") { &self.nodes } else { &self.pods };
             return Ok(stream(watch.lock().await.take()));
         }
         let body: Value = serde_json::from_slice(&body.collect().await?.to_bytes())?;
-        let code = if path.ends_with("/binding") {
-            self.bindings.lock().await.pop().unwrap_or(201)
-        } else {
-            201
-        };
+        let code =
+            if path.ends_with("/binding") { self.bindings.lock().await.pop().unwrap_or(201) } else { 201 };
         let answer = match code {
             409 => json!({"kind": "Status", "code": 409, "reason": "Conflict", "message": "no"}),
             _ => body.clone(),
         };
         // Nobody reads on after the end of a test.
         let _ = self.written.send(said(&path, &body));
-        let bytes = Full::new(Bytes::from(answer.to_string()))
-            .map_err(|never| match never {})
-            .boxed_unsync();
+        let bytes = Full::new(Bytes::from(answer.to_string())).map_err(|never| match never {}).boxed_unsync();
         Ok(Response::builder().status(code).body(bytes)?)
     }
 }
@@ -70,11 +61,7 @@ fn stream(events: Option<UnboundedReceiver<Value>>) -> Response<BoxBody> {
 fn said(path: &str, body: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     if path.ends_with("/binding") {
-        return format!(
-            "bind {} {}",
-            text(&body["metadata"]["uid"]),
-            text(&body["target"]["name"])
-        );
+        return format!("bind {} {}", text(&body["metadata"]["uid"]), text(&body["target"]["name"]));
     }
     if path.ends_with("/status") {
         let condition = &body["status"]["conditions"][0];
@@ -85,11 +72,7 @@ fn said(path: &str, body: &Value) -> String {
             text(&condition["status"])
         );
     }
-    format!(
-        "event {} {}",
-        text(&body["involvedObject"]["name"]),
-        text(&body["reason"])
-    )
+    format!("event {} {}", text(&body["involvedObject"]["name"]), text(&body["reason"]))
 }
 
 fn added(object: Value) -> Value {
@@ -108,10 +91,8 @@ fn node(name: &str, cpu: &str) -> Value {
 
 fn pod(name: &str, cpu: &str) -> Value {
     let container = json!({"name": "c", "resources": {"requests": {"cpu": cpu}}});
-    added(
-        json!({"metadata": {"namespace": "ns", "name": name, "uid": name, "resourceVersion": "1"},
-        "spec": {"schedulerName": "default-scheduler", "containers": [container]}}),
-    )
+    added(json!({"metadata": {"namespace": "ns", "name": name, "uid": name, "resourceVersion": "1"},
+        "spec": {"schedulerName": "default-scheduler", "containers": [container]}}))
 }
 
 struct World {
@@ -145,13 +126,7 @@ impl World {
         let nodes: Arc<Cache<Node>> = Cache::start(client.clone(), WatchOptions::default());
         let (stop, shutdown) = watch::channel(false);
         let run = tokio::spawn(run(client, pods, nodes, shutdown));
-        World {
-            nodes: node_sender,
-            pods: pod_sender,
-            written,
-            stop,
-            run,
-        }
+        World { nodes: node_sender, pods: pod_sender, written, stop, run }
     }
 
     /// Reads what is written until all of `expected` was; other writes may lie between.
@@ -160,9 +135,7 @@ impl World {
         let mut seen = Vec::new();
         while !missing.is_empty() {
             let next = tokio::time::timeout(PATIENCE, self.written.recv()).await;
-            let line = next
-                .unwrap_or_else(|_| panic!("{missing:?} did not come, but {seen:?}"))
-                .unwrap();
+            let line = next.unwrap_or_else(|_| panic!("{missing:?} did not come, but {seen:?}")).unwrap();
             if let Some(found) = missing.iter().position(|text| *text == line) {
                 missing.remove(found);
             }
@@ -178,18 +151,9 @@ impl World {
 
 #[tokio::test]
 async fn binds_what_fits_and_tells_what_does_not() {
-    let mut world = World::start(
-        vec![node("a", "1")],
-        vec![pod("x", "1"), pod("y", "1")],
-        Vec::new(),
-    );
+    let mut world = World::start(vec![node("a", "1")], vec![pod("x", "1"), pod("y", "1")], Vec::new());
     world
-        .expect(&[
-            "bind x a",
-            "y PodScheduled=False",
-            "event x Scheduled",
-            "event y FailedScheduling",
-        ])
+        .expect(&["bind x a", "y PodScheduled=False", "event x Scheduled", "event y FailedScheduling"])
         .await;
     // Room for the second; and a third comes later.
     world.nodes.send(node("b", "1")).unwrap();
@@ -202,13 +166,6 @@ async fn binds_what_fits_and_tells_what_does_not() {
 #[tokio::test]
 async fn a_binding_that_is_refused_is_tried_again() {
     let mut world = World::start(vec![node("a", "1")], vec![pod("x", "1")], vec![409]);
-    world
-        .expect(&[
-            "bind x a",
-            "event x FailedScheduling",
-            "bind x a",
-            "event x Scheduled",
-        ])
-        .await;
+    world.expect(&["bind x a", "event x FailedScheduling", "bind x a", "event x Scheduled"]).await;
     world.end().await;
 }

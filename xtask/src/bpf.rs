@@ -34,9 +34,7 @@ pub fn check(root: &Path) -> Result<(), String> {
     if committed == wanted {
         return Ok(());
     }
-    Err(format!(
-        "{OBJECT} is not of its sources: run `cargo xtask bpf` and commit what it writes"
-    ))
+    Err(format!("{OBJECT} is not of its sources: run `cargo xtask bpf` and commit what it writes"))
 }
 
 /// The text of the hash file: one line for the inputs, one for the object.
@@ -48,11 +46,7 @@ fn seal(root: &Path) -> Result<String, String> {
     files.sort();
     let mut hash = Sha256::new();
     for file in files {
-        let name = file
-            .strip_prefix(root)
-            .unwrap_or(&file)
-            .to_string_lossy()
-            .into_owned();
+        let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
         let bytes = read(&file)?;
         hash.update((name.len() as u64).to_le_bytes());
         hash.update(name);
@@ -60,11 +54,7 @@ fn seal(root: &Path) -> Result<String, String> {
         hash.update(bytes);
     }
     let object = Sha256::digest(read(&root.join(OBJECT))?);
-    Ok(format!(
-        "inputs {}\nobject {}\n",
-        hex(&hash.finalize()),
-        hex(&object)
-    ))
+    Ok(format!("inputs {}\nobject {}\n", hex(&hash.finalize()), hex(&object)))
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
@@ -99,24 +89,13 @@ fn build(root: &Path) -> Result<(), String> {
     let mut cargo = Command::new("cargo");
     cargo
         .current_dir(root.join("proxy-ebpf/bpf"))
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--target",
-            "bpfel-unknown-none",
-            "-Z",
-            "build-std=core",
-        ])
+        .args(["build", "--release", "--locked", "--target", "bpfel-unknown-none", "-Z", "build-std=core"])
         .env("PATH", path)
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
         // Stable rustc builds `core` for another target only if told that we know what we do.
         .env("RUSTC_BOOTSTRAP", "1");
-    finish(
-        &mut cargo,
-        "build the eBPF programs (needs `rustup component add rust-src`)",
-    )?;
+    finish(&mut cargo, "build the eBPF programs (needs `rustup component add rust-src`)")?;
     let built = target.join("bpfel-unknown-none/release/kedge-bpf");
     fs::copy(&built, root.join(OBJECT)).map_err(|error| format!("{}: {error}", built.display()))?;
     fs::write(root.join(HASH), seal(root)?).map_err(|error| format!("{HASH}: {error}"))
@@ -133,35 +112,20 @@ fn install_linker(cache: &Path) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", sysroot.display()))?
         .flatten()
         .map(|entry| entry.path())
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("libLLVM.so."))
-        })
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libLLVM.so.")))
         .ok_or_else(|| format!("{}: no libLLVM.so", sysroot.display()))?;
     let prefix = cache.join("llvm");
     fs::create_dir_all(prefix.join("lib")).map_err(|error| format!("{}: {error}", prefix.display()))?;
-    let link = prefix
-        .join("lib")
-        .join(library.file_name().expect("it was found by its name"));
+    let link = prefix.join("lib").join(library.file_name().expect("it was found by its name"));
     let _ = fs::remove_file(&link);
     std::os::unix::fs::symlink(&library, &link).map_err(|error| format!("{}: {error}", link.display()))?;
     let mut cargo = Command::new("cargo");
     cargo
-        .args([
-            "install",
-            "bpf-linker",
-            "--version",
-            "0.13.0",
-            "--locked",
-            "--no-default-features",
-        ])
+        .args(["install", "bpf-linker", "--version", "0.13.0", "--locked", "--no-default-features"])
         .args(["--features", "llvm-22", "--root"])
         .arg(cache.join("tools"))
         .env("LLVM_PREFIX", &prefix)
-        .env(
-            "RUSTFLAGS",
-            format!("-C link-arg=-Wl,-rpath,{}", sysroot.join("lib").display()),
-        );
+        .env("RUSTFLAGS", format!("-C link-arg=-Wl,-rpath,{}", sysroot.join("lib").display()));
     finish(&mut cargo, "install bpf-linker")
 }
 
@@ -176,7 +140,5 @@ fn finish(command: &mut Command, doing: &str) -> Result<(), String> {
 /// `${XDG_CACHE_HOME:-~/.cache}/kedge`
 fn cache() -> PathBuf {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-    std::env::var_os("XDG_CACHE_HOME")
-        .map_or_else(home, PathBuf::from)
-        .join("kedge")
+    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("kedge")
 }

@@ -8,19 +8,7 @@ const TARGET: &str = "x86_64-unknown-linux-musl";
 pub fn run(root: &Path) -> Result<(), String> {
     let folder = target(root).join("embed");
     std::fs::create_dir_all(&folder).map_err(|error| format!("creating {}: {error}", folder.display()))?;
-    cargo(
-        root,
-        &[
-            "build",
-            "--quiet",
-            "--profile",
-            "pause",
-            "--target",
-            TARGET,
-            "-p",
-            "kedge-pause",
-        ],
-    )?;
+    cargo(root, &["build", "--quiet", "--profile", "pause", "--target", TARGET, "-p", "kedge-pause"])?;
     let built = target(root).join(TARGET).join("pause/pause");
     let wanted = folder.join("pause");
     copy_if_changed(&built, &wanted)?;
@@ -40,11 +28,7 @@ pub fn cargo(root: &Path, arguments: &[&str]) -> Result<(), String> {
         .current_dir(root)
         .status()
         .map_err(|error| format!("running cargo: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("cargo {} failed ({status})", arguments.join(" ")))
-    }
+    if status.success() { Ok(()) } else { Err(format!("cargo {} failed ({status})", arguments.join(" "))) }
 }
 
 /// An unchanged file keeps its time, so that nothing is built again for it.

@@ -41,19 +41,11 @@ impl SigningKey {
 
     pub fn sign(&self, claims: &Value) -> Result<String, PkiError> {
         let header = json!({"alg": "RS256", "kid": self.key_id});
-        let mut token = format!(
-            "{}.{}",
-            BASE64.encode(header.to_string()),
-            BASE64.encode(claims.to_string())
-        );
+        let mut token =
+            format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
         let mut signature = vec![0; self.pair.public().modulus_len()];
         self.pair
-            .sign(
-                &RSA_PKCS1_SHA256,
-                &SystemRandom::new(),
-                token.as_bytes(),
-                &mut signature,
-            )
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), token.as_bytes(), &mut signature)
             .map_err(|_| PkiError::Key("signing failed".to_owned()))?;
         token.push('.');
         token.push_str(&BASE64.encode(signature));
@@ -65,22 +57,12 @@ impl SigningKey {
         if token.header["alg"] != "RS256" {
             return Err(BAD_SIGNATURE);
         }
-        if token.header["kid"]
-            .as_str()
-            .is_some_and(|kid| !kid.is_empty() && kid != self.key_id)
-        {
+        if token.header["kid"].as_str().is_some_and(|kid| !kid.is_empty() && kid != self.key_id) {
             return Err(UNKNOWN_KEY);
         }
-        let key = RsaPublicKeyComponents {
-            n: &self.public.modulus,
-            e: &self.public.exponent,
-        };
-        key.verify(
-            &RSA_PKCS1_2048_8192_SHA256,
-            token.signed.as_bytes(),
-            &token.signature,
-        )
-        .map_err(|_| BAD_SIGNATURE)
+        let key = RsaPublicKeyComponents { n: &self.public.modulus, e: &self.public.exponent };
+        key.verify(&RSA_PKCS1_2048_8192_SHA256, token.signed.as_bytes(), &token.signature)
+            .map_err(|_| BAD_SIGNATURE)
     }
 
     /// The public key as a JSON Web Key Set.
@@ -104,12 +86,7 @@ pub fn parse(token: &str) -> Option<Parsed<'_>> {
     if !header.is_object() || !claims.is_object() {
         return None;
     }
-    Some(Parsed {
-        header,
-        claims,
-        signed,
-        signature: BASE64.decode(signature).ok()?,
-    })
+    Some(Parsed { header, claims, signed, signature: BASE64.decode(signature).ok()? })
 }
 
 #[cfg(test)]
@@ -137,32 +114,15 @@ pub mod tests {
             key.verify(&parse(&token).unwrap())
         };
         assert_eq!(forged(json!({"alg": "none"}), parts[1]), Err(BAD_SIGNATURE));
-        assert_eq!(
-            forged(json!({"alg": "HS256", "kid": key.key_id}), parts[1]),
-            Err(BAD_SIGNATURE)
-        );
-        assert_eq!(
-            forged(json!({"alg": "RS256", "kid": "other"}), parts[1]),
-            Err(UNKNOWN_KEY)
-        );
+        assert_eq!(forged(json!({"alg": "HS256", "kid": key.key_id}), parts[1]), Err(BAD_SIGNATURE));
+        assert_eq!(forged(json!({"alg": "RS256", "kid": "other"}), parts[1]), Err(UNKNOWN_KEY));
         let other = BASE64.encode(json!({"iss": "you"}).to_string());
-        assert_eq!(
-            forged(json!({"alg": "RS256", "kid": key.key_id}), &other),
-            Err(BAD_SIGNATURE)
-        );
+        assert_eq!(forged(json!({"alg": "RS256", "kid": key.key_id}), &other), Err(BAD_SIGNATURE));
     }
 
     #[test]
     fn what_is_no_token() {
-        for text in [
-            "",
-            "garbage",
-            "a.b",
-            "a.b.c",
-            "e30.e30",
-            "e30.W10.",
-            &"a".repeat(20_000),
-        ] {
+        for text in ["", "garbage", "a.b", "a.b.c", "e30.e30", "e30.W10.", &"a".repeat(20_000)] {
             assert!(parse(text).is_none(), "{text}");
         }
     }
@@ -171,12 +131,6 @@ pub mod tests {
     fn the_key_set_is_the_public_key() {
         let jwks = SigningKey::from_pem(&KEY).unwrap().jwks();
         assert_eq!(jwks["keys"][0]["e"], "AQAB");
-        assert_eq!(
-            BASE64
-                .decode(jwks["keys"][0]["n"].as_str().unwrap())
-                .unwrap()
-                .len(),
-            256
-        );
+        assert_eq!(BASE64.decode(jwks["keys"][0]["n"].as_str().unwrap()).unwrap().len(), 256);
     }
 }

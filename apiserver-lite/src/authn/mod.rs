@@ -81,16 +81,12 @@ impl Authenticator {
         now: Time,
     ) -> Result<Identity, ApiError> {
         if !certificates.is_empty() {
-            return self
-                .certificate(certificates, now)
-                .map_err(|why| unauthorized(&why));
+            return self.certificate(certificates, now).map_err(|why| unauthorized(&why));
         }
         match bearer(headers) {
             Some(token) => {
                 let verified = self.verify(token, &self.audiences, objects, now);
-                verified
-                    .map(|verified| verified.identity)
-                    .map_err(|why| unauthorized(&why))
+                verified.map(|verified| verified.identity).map_err(|why| unauthorized(&why))
             }
             None if self.anonymous => Ok(anonymous()),
             None => Err(unauthorized("no credentials")),
@@ -99,20 +95,11 @@ impl Authenticator {
 
     fn certificate(&self, chain: &[CertificateDer<'_>], now: Time) -> Result<Identity, String> {
         let digest: Digest256 = Sha256::digest(&chain[0]).into();
-        let known = self
-            .certified
-            .lock()
-            .expect("no holder panics")
-            .get(&digest)
-            .cloned();
+        let known = self.certified.lock().expect("no holder panics").get(&digest).cloned();
         if let Some(known) = known.filter(|known| known.not_after_s > now.0) {
             return Ok(known.identity);
         }
-        let certified = self
-            .verifier
-            .read()
-            .expect("no holder panics")
-            .verify(chain, now.0)?;
+        let certified = self.verifier.read().expect("no holder panics").verify(chain, now.0)?;
         remember(&self.certified, digest, certified.clone());
         Ok(certified.identity)
     }
@@ -127,10 +114,7 @@ impl Authenticator {
     ) -> Result<Verified, String> {
         if let Some(identity) = self.tokens.get(token) {
             let own = self.audiences.iter().filter(|audience| wanted.contains(audience));
-            return Ok(Verified {
-                identity: identity.clone(),
-                audiences: own.cloned().collect(),
-            });
+            return Ok(Verified { identity: identity.clone(), audiences: own.cloned().collect() });
         }
         let both = |why: &str| format!("[{INVALID_TOKEN}, {why}]");
         let Some(claims) = self.claims(token).map_err(both)? else {
@@ -159,11 +143,7 @@ impl Authenticator {
     /// Answers the create of a TokenReview.
     pub fn token_review(&self, body: Value, objects: &dyn Objects, now: Time) -> Result<Value, ApiError> {
         let (token, wanted) = reviews::asked(&body)?;
-        let wanted = if wanted.is_empty() {
-            &self.audiences
-        } else {
-            &wanted
-        };
+        let wanted = if wanted.is_empty() { &self.audiences } else { &wanted };
         let outcome = self.verify(token, wanted, objects, now);
         Ok(reviews::token_review(body, outcome))
     }
@@ -179,15 +159,8 @@ impl Authenticator {
         jti: &str,
     ) -> Result<Value, ApiError> {
         let audiences = &self.audiences;
-        let request = TokenRequest {
-            namespace,
-            service_account,
-            body,
-            issuer: &self.issuer,
-            audiences,
-            now,
-            jti,
-        };
+        let request =
+            TokenRequest { namespace, service_account, body, issuer: &self.issuer, audiences, now, jti };
         let grant = tokens::grant(request, objects)?;
         let token = self.key.sign(&grant.claims).map_err(ApiError::internal)?;
         Ok(grant.answer(&token))
@@ -201,8 +174,7 @@ impl Authenticator {
         uid: &str,
         secret: &str,
     ) -> Result<String, PkiError> {
-        self.key
-            .sign(&tokens::legacy_claims(namespace, account, uid, secret))
+        self.key.sign(&tokens::legacy_claims(namespace, account, uid, secret))
     }
 
     /// From now on these authorities are trusted, and no chain that was found good before.
@@ -231,20 +203,13 @@ impl Authenticator {
 
 /// Whom the request's headers ask to act as; see [`impersonation::impersonate`].
 pub fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, ApiError> {
-    let texts = headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let texts = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     impersonation::wanted(texts)
 }
 
 /// A bearer token; another scheme, or none behind the word, is no token.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers
-        .get(AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .trim()
-        .split_once(' ')?;
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }

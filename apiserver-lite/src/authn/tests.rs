@@ -22,10 +22,7 @@ impl Objects for World {
 
 fn world(namespace: &str) -> World {
     let account = json!({"metadata": {"name": "u", "namespace": namespace, "uid": "<uid:1>"}});
-    World(BTreeMap::from([(
-        format!("serviceaccounts/{namespace}/u"),
-        Arc::new(account),
-    )]))
+    World(BTreeMap::from([(format!("serviceaccounts/{namespace}/u"), Arc::new(account))]))
 }
 
 fn authenticator(client_ca: &str) -> Authenticator {
@@ -82,9 +79,7 @@ fn certificates_come_first_and_a_bad_one_is_401() {
 
 fn token(authenticator: &Authenticator, world: &World, namespace: &str, audiences: &[&str]) -> String {
     let body = json!({"spec": {"audiences": audiences}});
-    let answer = authenticator
-        .token_request(namespace, "u", &body, world, NOW, "<uid:2>")
-        .unwrap();
+    let answer = authenticator.token_request(namespace, "u", &body, world, NOW, "<uid:2>").unwrap();
     answer["status"]["token"].as_str().unwrap().to_owned()
 }
 
@@ -97,10 +92,7 @@ fn recorded_token_reviews() {
     let other = token(&authenticator, &world, namespace, &["zz"]);
     let golden: Value = serde_json::from_str(AUTH).unwrap();
     let steps = golden["cases"]["tokenreview"].as_array().unwrap();
-    let reviews: Vec<&Value> = steps
-        .iter()
-        .filter(|step| step["request"]["method"] == "POST")
-        .collect();
+    let reviews: Vec<&Value> = steps.iter().filter(|step| step["request"]["method"] == "POST").collect();
     let tampered = format!("{}AAAA", &own[..own.len() - 4]);
     let tokens = [own.as_str(), &own, &own, "garbage", &tampered, &other, &own];
     assert_eq!(reviews.len(), tokens.len());
@@ -111,31 +103,16 @@ fn recorded_token_reviews() {
         let objects = if index == 6 { &deleted } else { &world };
         let mut got = authenticator.token_review(body, objects, NOW).unwrap();
         got["spec"]["token"] = step["request"]["body"]["spec"]["token"].clone();
-        let text = got
-            .to_string()
-            .replace("<uid:2>", if index == 5 { "<uid:3>" } else { "<uid:2>" });
+        let text = got.to_string().replace("<uid:2>", if index == 5 { "<uid:3>" } else { "<uid:2>" });
         let mut want = step["response"]["body"].clone();
         want["metadata"].as_object_mut().unwrap().remove("managedFields");
-        assert_eq!(
-            serde_json::from_str::<Value>(&text).unwrap(),
-            want,
-            "step {index}"
-        );
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), want, "step {index}");
     }
     let bearer = header(&format!("Bearer {other}"));
-    assert_eq!(
-        authenticator
-            .authenticate(&bearer, &[], &world, NOW)
-            .unwrap_err()
-            .code,
-        401
-    );
+    assert_eq!(authenticator.authenticate(&bearer, &[], &world, NOW).unwrap_err().code, 401);
     let bearer = header(&format!("Bearer {own}"));
     assert_eq!(
-        authenticator
-            .authenticate(&bearer, &[], &world, NOW)
-            .unwrap()
-            .user,
+        authenticator.authenticate(&bearer, &[], &world, NOW).unwrap().user,
         format!("system:serviceaccount:{namespace}:u")
     );
 }

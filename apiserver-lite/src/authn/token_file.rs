@@ -26,23 +26,11 @@ impl TokenFile {
             if token.is_empty() {
                 return Err(wrong("an empty token"));
             }
-            let groups = rest
-                .first()
-                .map(String::as_str)
-                .unwrap_or_default()
-                .split(',')
-                .map(str::trim);
-            let mut groups: Vec<String> = groups
-                .filter(|group| !group.is_empty())
-                .map(str::to_owned)
-                .collect();
+            let groups = rest.first().map(String::as_str).unwrap_or_default().split(',').map(str::trim);
+            let mut groups: Vec<String> =
+                groups.filter(|group| !group.is_empty()).map(str::to_owned).collect();
             groups.push(AUTHENTICATED.to_owned());
-            let identity = Identity {
-                user: user.clone(),
-                uid: uid.clone(),
-                groups,
-                ..Identity::default()
-            };
+            let identity = Identity { user: user.clone(), uid: uid.clone(), groups, ..Identity::default() };
             by_token.insert(token.clone(), identity);
         }
         Ok(TokenFile { by_token })
@@ -94,10 +82,7 @@ mod tests {
     #[test]
     fn mistakes_name_their_line() {
         let error = |text: &str| TokenFile::parse(text).unwrap_err();
-        assert_eq!(
-            error("a,b,c\nx,y"),
-            "line 2: expected token,user,uid and perhaps \"groups\""
-        );
+        assert_eq!(error("a,b,c\nx,y"), "line 2: expected token,user,uid and perhaps \"groups\"");
         assert_eq!(error(",b,c"), "line 1: an empty token");
         assert_eq!(error("a,b,c,\"d"), "line 1: a quote that does not end");
     }

@@ -19,21 +19,10 @@ pub fn der(pair: &Pair) -> CertificateDer<'static> {
 #[test]
 fn the_subject_is_the_user() {
     let ca = authority("ca", now()).unwrap();
-    let pair = issue(
-        &ca,
-        &Subject::client("system:node:n1", Some("system:nodes")),
-        now(),
-    )
-    .unwrap();
-    let certified = Verifier::new(&ca.certificate)
-        .unwrap()
-        .verify(&[der(&pair)], NOW_S)
-        .unwrap();
+    let pair = issue(&ca, &Subject::client("system:node:n1", Some("system:nodes")), now()).unwrap();
+    let certified = Verifier::new(&ca.certificate).unwrap().verify(&[der(&pair)], NOW_S).unwrap();
     assert_eq!(certified.identity.user, "system:node:n1");
-    assert_eq!(
-        certified.identity.groups,
-        ["system:nodes", "system:authenticated"]
-    );
+    assert_eq!(certified.identity.groups, ["system:nodes", "system:authenticated"]);
     assert!(certified.identity.extra.values().next().unwrap()[0].starts_with("X509SHA256="));
 }
 
@@ -48,16 +37,9 @@ fn strangers_servers_and_the_dead_are_refused() {
     assert!(refused(&pair, NOW_S + 366 * 86_400).contains("expired"));
     assert!(refused(&pair, NOW_S - 86_400).contains("not valid yet"));
     assert!(!refused(&issue(&other, &client, now()).unwrap(), NOW_S).is_empty());
-    let server = Subject {
-        usage: Usage::Server,
-        dns_names: vec!["x".into()],
-        ..client.clone()
-    };
+    let server = Subject { usage: Usage::Server, dns_names: vec!["x".into()], ..client.clone() };
     assert!(!refused(&issue(&ca, &server, now()).unwrap(), NOW_S).is_empty());
     let nameless = Subject::client("", None);
-    assert_eq!(
-        refused(&issue(&ca, &nameless, now()).unwrap(), NOW_S),
-        "the certificate has no common name"
-    );
+    assert_eq!(refused(&issue(&ca, &nameless, now()).unwrap(), NOW_S), "the certificate has no common name");
     assert!(verifier.verify(&[], NOW_S).is_err());
 }

@@ -23,9 +23,7 @@ pub struct Pair {
 
 impl std::fmt::Debug for Pair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pair")
-            .field("certificate", &self.certificate)
-            .finish_non_exhaustive()
+        f.debug_struct("Pair").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }
 
@@ -89,52 +87,28 @@ pub fn authority(common_name: &str, now: OffsetDateTime) -> Result<Pair, PkiErro
         KeyUsagePurpose::KeyCertSign,
     ];
     let certificate = params.self_signed(&key)?;
-    Ok(Pair {
-        certificate: certificate.pem(),
-        key: key.serialize_pem(),
-    })
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 /// A certificate with a key of its own, signed by `authority`.
 pub fn issue(authority: &Pair, subject: &Subject, now: OffsetDateTime) -> Result<Pair, PkiError> {
     let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
-    let mut params = params(
-        &subject.common_name,
-        subject.organization.as_deref(),
-        now,
-        LIFETIME,
-    );
-    params.key_usages = vec![
-        KeyUsagePurpose::DigitalSignature,
-        KeyUsagePurpose::KeyEncipherment,
-    ];
-    let (client, server) = (
-        ExtendedKeyUsagePurpose::ClientAuth,
-        ExtendedKeyUsagePurpose::ServerAuth,
-    );
+    let mut params = params(&subject.common_name, subject.organization.as_deref(), now, LIFETIME);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    let (client, server) = (ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth);
     params.extended_key_usages = match subject.usage {
         Usage::Client => vec![client],
         Usage::Server => vec![server],
         Usage::Both => vec![client, server],
     };
     for name in &subject.dns_names {
-        params
-            .subject_alt_names
-            .push(SanType::DnsName(name.as_str().try_into()?));
+        params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
     }
-    params.subject_alt_names.extend(
-        subject
-            .addresses
-            .iter()
-            .map(|address| SanType::IpAddress(*address)),
-    );
+    params.subject_alt_names.extend(subject.addresses.iter().map(|address| SanType::IpAddress(*address)));
     params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &issuer)?;
-    Ok(Pair {
-        certificate: certificate.pem(),
-        key: key.serialize_pem(),
-    })
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 /// Why a stored certificate cannot stay.
@@ -156,20 +130,13 @@ pub fn inspect(pair: &Pair, authority: &str, subject: &Subject, now: OffsetDateT
     let parse = |der| X509Certificate::from_der(der).map_err(|error| Stale::Unreadable(error.to_string()));
     let ((_, certificate), (_, authority)) = (parse(&der)?, parse(&authority_der)?);
     KeyPair::from_pem(&pair.key).map_err(|error| Stale::Unreadable(error.to_string()))?;
-    if certificate
-        .verify_signature(Some(authority.public_key()))
-        .is_err()
-    {
+    if certificate.verify_signature(Some(authority.public_key())).is_err() {
         return Err(Stale::Foreign);
     }
     if is_expiring(&certificate, now) {
         return Err(Stale::Expiring);
     }
-    if names(&certificate, subject) {
-        Ok(())
-    } else {
-        Err(Stale::Misnamed)
-    }
+    if names(&certificate, subject) { Ok(()) } else { Err(Stale::Misnamed) }
 }
 
 /// When the certificate should be replaced: a third before its end.
@@ -194,22 +161,12 @@ fn is_expiring(certificate: &X509Certificate<'_>, now: OffsetDateTime) -> bool {
 
 fn names(certificate: &X509Certificate<'_>, subject: &Subject) -> bool {
     let first = |mut values: Vec<&str>| {
-        if values.is_empty() {
-            None
-        } else {
-            Some(values.remove(0).to_owned())
-        }
+        if values.is_empty() { None } else { Some(values.remove(0).to_owned()) }
     };
-    let common: Vec<&str> = certificate
-        .subject()
-        .iter_common_name()
-        .filter_map(|name| name.as_str().ok())
-        .collect();
-    let organization: Vec<&str> = certificate
-        .subject()
-        .iter_organization()
-        .filter_map(|name| name.as_str().ok())
-        .collect();
+    let common: Vec<&str> =
+        certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok()).collect();
+    let organization: Vec<&str> =
+        certificate.subject().iter_organization().filter_map(|name| name.as_str().ok()).collect();
     if first(common).as_ref() != Some(&subject.common_name) || first(organization) != subject.organization {
         return false;
     }
@@ -224,10 +181,7 @@ fn names(certificate: &X509Certificate<'_>, subject: &Subject) -> bool {
         }
     }
     subject.dns_names.iter().all(|name| dns.contains(name))
-        && subject
-            .addresses
-            .iter()
-            .all(|address| addresses.contains(address))
+        && subject.addresses.iter().all(|address| addresses.contains(address))
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
@@ -278,17 +232,10 @@ mod tests {
         assert_eq!(check(&subject, &ca, 240), Ok(()));
         assert_eq!(check(&subject, &ca, 250), Err(Stale::Expiring));
         assert_eq!(check(&subject, &other, 0), Err(Stale::Foreign));
-        assert_eq!(
-            check(&server(&["kubernetes"], &["10.96.0.1"]), &ca, 0),
-            Ok(()),
-            "fewer names do no harm"
-        );
+        assert_eq!(check(&server(&["kubernetes"], &["10.96.0.1"]), &ca, 0), Ok(()), "fewer names do no harm");
         assert_eq!(check(&server(&["elsewhere"], &[]), &ca, 0), Err(Stale::Misnamed));
         assert_eq!(check(&server(&[], &["10.77.0.2"]), &ca, 0), Err(Stale::Misnamed));
-        assert_eq!(
-            check(&Subject::client("kube-apiserver", Some("x")), &ca, 0),
-            Err(Stale::Misnamed)
-        );
+        assert_eq!(check(&Subject::client("kube-apiserver", Some("x")), &ca, 0), Err(Stale::Misnamed));
         let renewal = renewal(&pair.certificate).unwrap();
         assert!(renewal > day(240) && renewal < day(250), "{renewal}");
     }
@@ -296,18 +243,12 @@ mod tests {
     #[test]
     fn rubbish_is_a_finding_not_a_panic() {
         let ca = authority("kubernetes", day(0)).unwrap();
-        let pair = Pair {
-            certificate: "x".into(),
-            key: "y".into(),
-        };
+        let pair = Pair { certificate: "x".into(), key: "y".into() };
         assert!(matches!(
             inspect(&pair, &ca.certificate, &server(&[], &[]), day(0)),
             Err(Stale::Unreadable(_))
         ));
-        let swapped = Pair {
-            certificate: ca.key.clone(),
-            key: ca.key.clone(),
-        };
+        let swapped = Pair { certificate: ca.key.clone(), key: ca.key.clone() };
         assert!(matches!(
             inspect(&swapped, &ca.certificate, &server(&[], &[]), day(0)),
             Err(Stale::Unreadable(_))

@@ -44,13 +44,9 @@ pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<(), FileErr
         .mode(mode)
         .open(&temporary)
         .map_err(failed("create", &temporary))?;
-    file.write_all(content)
-        .and_then(|()| file.sync_all())
-        .map_err(failed("write", &temporary))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed("write", &temporary))?;
     fs::rename(&temporary, path).map_err(failed("put in place", path))?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed("sync", folder))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync", folder))
 }
 
 /// None: there is no such file.

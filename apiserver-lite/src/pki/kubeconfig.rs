@@ -29,21 +29,11 @@ pub enum KubeconfigError {
 
 /// A whole file with one context.
 pub fn render(cluster: &str, user: &str, server: &str, authority: &str, pair: &Pair) -> String {
-    let entry = Entry {
-        server: server.to_owned(),
-        authority: authority.to_owned(),
-        pair: pair.clone(),
-    };
+    let entry = Entry { server: server.to_owned(), authority: authority.to_owned(), pair: pair.clone() };
     let mut config = empty();
     put(&mut config, "clusters", cluster, "cluster", cluster_of(&entry));
     let context = format!("{user}@{cluster}");
-    put(
-        &mut config,
-        "contexts",
-        &context,
-        "context",
-        context_of(cluster, user),
-    );
+    put(&mut config, "contexts", &context, "context", context_of(cluster, user));
     put(&mut config, "users", user, "user", user_of(&entry));
     config.insert("current-context".into(), context.into());
     text(config)
@@ -53,17 +43,12 @@ pub fn render(cluster: &str, user: &str, server: &str, authority: &str, pair: &P
 pub fn parse(text: &str) -> Result<Entry, KubeconfigError> {
     let config = load(text)?;
     let field = |list: &'static str, kind: &str, field: &str| -> Result<String, KubeconfigError> {
-        let first = config
-            .get(list)
-            .and_then(|list| list.get(0))
-            .and_then(|entry| entry.get(kind));
+        let first = config.get(list).and_then(|list| list.get(0)).and_then(|entry| entry.get(kind));
         let value = first.and_then(|value| value.get(field)).and_then(Value::as_str);
         value.map(str::to_owned).ok_or(KubeconfigError::Shape(list))
     };
     let decoded = |list: &'static str, kind: &str, name: &str| -> Result<String, KubeconfigError> {
-        let bytes = STANDARD
-            .decode(field(list, kind, name)?)
-            .map_err(|_| KubeconfigError::Shape(list))?;
+        let bytes = STANDARD.decode(field(list, kind, name)?).map_err(|_| KubeconfigError::Shape(list))?;
         String::from_utf8(bytes).map_err(|_| KubeconfigError::Shape(list))
     };
     Ok(Entry {
@@ -80,20 +65,9 @@ pub fn parse(text: &str) -> Result<Entry, KubeconfigError> {
 pub fn merge(text_before: &str, entry: &Entry) -> Result<String, KubeconfigError> {
     let mut config = load(text_before)?;
     put(&mut config, "clusters", ENTRY, "cluster", cluster_of(entry));
-    put(
-        &mut config,
-        "contexts",
-        ENTRY,
-        "context",
-        context_of(ENTRY, ENTRY),
-    );
+    put(&mut config, "contexts", ENTRY, "context", context_of(ENTRY, ENTRY));
     put(&mut config, "users", ENTRY, "user", user_of(entry));
-    if config
-        .get("current-context")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .is_empty()
-    {
+    if config.get("current-context").and_then(Value::as_str).unwrap_or_default().is_empty() {
         config.insert("current-context".into(), ENTRY.into());
     }
     Ok(text(config))
@@ -153,14 +127,8 @@ fn put(config: &mut Mapping, list: &str, name: &str, kind: &str, content: Mappin
     let mut entry = Mapping::new();
     entry.insert(kind.into(), content.into());
     entry.insert("name".into(), name.into());
-    let entries = config
-        .get_mut(list)
-        .and_then(Value::as_sequence_mut)
-        .expect("load made every list");
-    match entries
-        .iter_mut()
-        .find(|entry| entry.get("name").and_then(Value::as_str) == Some(name))
-    {
+    let entries = config.get_mut(list).and_then(Value::as_sequence_mut).expect("load made every list");
+    match entries.iter_mut().find(|entry| entry.get("name").and_then(Value::as_str) == Some(name)) {
         Some(old) => *old = entry.into(),
         None => entries.push(entry.into()),
     }
@@ -179,19 +147,13 @@ fn context_of(cluster: &str, user: &str) -> Mapping {
 
 fn user_of(entry: &Entry) -> Mapping {
     pairs(&[
-        (
-            "client-certificate-data",
-            STANDARD.encode(&entry.pair.certificate),
-        ),
+        ("client-certificate-data", STANDARD.encode(&entry.pair.certificate)),
         ("client-key-data", STANDARD.encode(&entry.pair.key)),
     ])
 }
 
 fn pairs(pairs: &[(&str, String)]) -> Mapping {
-    pairs
-        .iter()
-        .map(|(key, value)| (Value::from(*key), Value::from(value.clone())))
-        .collect()
+    pairs.iter().map(|(key, value)| (Value::from(*key), Value::from(value.clone()))).collect()
 }
 
 fn text(config: Mapping) -> String {
@@ -206,10 +168,7 @@ mod tests {
         Entry {
             server: "https://10.0.0.1:6443".into(),
             authority: "CA".into(),
-            pair: Pair {
-                certificate: "CERT".into(),
-                key: "KEY".into(),
-            },
+            pair: Pair { certificate: "CERT".into(), key: "KEY".into() },
         }
     }
 
@@ -237,18 +196,9 @@ users:
     #[test]
     fn what_is_rendered_is_parsed() {
         let entry = entry();
-        let text = render(
-            "kubernetes",
-            "kubernetes-admin",
-            &entry.server,
-            &entry.authority,
-            &entry.pair,
-        );
+        let text = render("kubernetes", "kubernetes-admin", &entry.server, &entry.authority, &entry.pair);
         assert_eq!(parse(&text), Ok(entry));
-        assert!(
-            text.contains("current-context: kubernetes-admin@kubernetes\n"),
-            "{text}"
-        );
+        assert!(text.contains("current-context: kubernetes-admin@kubernetes\n"), "{text}");
     }
 
     #[test]
@@ -272,10 +222,7 @@ users:
 
     #[test]
     fn a_foreign_file_is_refused_rather_than_spoilt() {
-        assert_eq!(
-            merge("clusters: 5", &entry()),
-            Err(KubeconfigError::Shape("clusters"))
-        );
+        assert_eq!(merge("clusters: 5", &entry()), Err(KubeconfigError::Shape("clusters")));
         assert_eq!(merge("- a", &entry()), Err(KubeconfigError::Shape("the file")));
         assert!(matches!(merge("{", &entry()), Err(KubeconfigError::Yaml(_))));
         assert_eq!(parse("users: []"), Err(KubeconfigError::Shape("clusters")));

@@ -75,10 +75,7 @@ pub fn ensure(roots: &Roots, names: &Names, now: OffsetDateTime) -> Result<Pki, 
     let folder = roots.kubernetes.join("pki");
     let cluster = Authority::ensure(&folder, "ca", "kubernetes", now)?;
     let front_proxy = Authority::ensure(&folder, "front-proxy-ca", "front-proxy-ca", now)?;
-    let mut issuer = Issuer {
-        now,
-        renewal: now + time::Duration::days(3650),
-    };
+    let mut issuer = Issuer { now, renewal: now + time::Duration::days(3650) };
 
     let apiserver = issuer.pair(&cluster, &folder, "apiserver", &apiserver_subject(names))?;
     let kubelet_client = Subject::client("kube-apiserver-kubelet-client", Some("system:masters"));
@@ -87,20 +84,10 @@ pub fn ensure(roots: &Roots, names: &Names, now: OffsetDateTime) -> Result<Pki, 
     let front_proxy_subject = Subject::client("front-proxy-client", None);
     let front_proxy_client =
         issuer.pair(&front_proxy, &folder, "front-proxy-client", &front_proxy_subject)?;
-    let kubelet_serving = issuer.pair(
-        &cluster,
-        &roots.kubelet.join("pki"),
-        "kubelet",
-        &kubelet_subject(names),
-    )?;
+    let kubelet_serving =
+        issuer.pair(&cluster, &roots.kubelet.join("pki"), "kubelet", &kubelet_subject(names))?;
     for (file, user, subject) in kubeconfig_subjects(names) {
-        issuer.kubeconfig(
-            &cluster,
-            &roots.kubernetes.join(file),
-            &names.server,
-            user,
-            &subject,
-        )?;
+        issuer.kubeconfig(&cluster, &roots.kubernetes.join(file), &names.server, user, &subject)?;
     }
     Ok(Pki {
         ca: cluster.certificate,
@@ -127,9 +114,7 @@ pub async fn rotate(
     const SOON: std::time::Duration = std::time::Duration::from_secs(60);
     loop {
         let due = current.renewal - OffsetDateTime::now_utc();
-        let wait = std::time::Duration::try_from(due)
-            .unwrap_or(SOON)
-            .clamp(SOON, DAY);
+        let wait = std::time::Duration::try_from(due).unwrap_or(SOON).clamp(SOON, DAY);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
@@ -141,10 +126,9 @@ pub async fn rotate(
                 current = pki;
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "certificates were not renewed"
-            ),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "certificates were not renewed")
+            }
         }
     }
 }
@@ -154,17 +138,10 @@ fn apiserver_subject(names: &Names) -> Subject {
     let mut dns_names: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
         .iter()
         .map(|name| (*name).to_owned())
-        .chain([
-            format!("kubernetes.default.svc.{domain}"),
-            names.node.clone(),
-            "localhost".to_owned(),
-        ])
+        .chain([format!("kubernetes.default.svc.{domain}"), names.node.clone(), "localhost".to_owned()])
         .collect();
-    let mut addresses = vec![
-        names.service_address,
-        [127, 0, 0, 1].into(),
-        std::net::Ipv6Addr::LOCALHOST.into(),
-    ];
+    let mut addresses =
+        vec![names.service_address, [127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
     addresses.extend(&names.node_addresses);
     for extra in &names.extra_names {
         match extra.parse() {
@@ -194,21 +171,13 @@ fn kubelet_subject(names: &Names) -> Subject {
 /// File, the user's name in it, and whom its certificate names.
 fn kubeconfig_subjects(names: &Names) -> Vec<(&'static str, &'static str, Subject)> {
     vec![
-        (
-            "admin.conf",
-            "kubernetes-admin",
-            Subject::client("kubernetes-admin", Some("system:masters")),
-        ),
+        ("admin.conf", "kubernetes-admin", Subject::client("kubernetes-admin", Some("system:masters"))),
         (
             "kubelet.conf",
             "kubelet",
             Subject::client(&format!("system:node:{}", names.node), Some("system:nodes")),
         ),
-        (
-            "scheduler.conf",
-            "system:kube-scheduler",
-            Subject::client("system:kube-scheduler", None),
-        ),
+        ("scheduler.conf", "system:kube-scheduler", Subject::client("system:kube-scheduler", None)),
         (
             "controller-manager.conf",
             "system:kube-controller-manager",
@@ -236,55 +205,28 @@ impl Authority {
         common_name: &str,
         now: OffsetDateTime,
     ) -> Result<Authority, PkiError> {
-        let (path, key_path) = (
-            folder.join(format!("{name}.crt")),
-            folder.join(format!("{name}.key")),
-        );
+        let (path, key_path) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
         match (files::read(&path)?, files::read(&key_path)?) {
             (Some(certificate), key) => match certificates::renewal(&certificate) {
-                Some(_) => Ok(Authority {
-                    certificate,
-                    key,
-                    key_path,
-                }),
-                None => Err(PkiError::Authority {
-                    path,
-                    why: "it is no certificate".to_owned(),
-                }),
+                Some(_) => Ok(Authority { certificate, key, key_path }),
+                None => Err(PkiError::Authority { path, why: "it is no certificate".to_owned() }),
             },
-            (None, Some(_)) => Err(PkiError::Authority {
-                path,
-                why: "only its key is here".to_owned(),
-            }),
+            (None, Some(_)) => Err(PkiError::Authority { path, why: "only its key is here".to_owned() }),
             (None, None) => {
                 let pair = certificates::authority(common_name, now)?;
                 // The certificate last: a crash between the two is an error that names the file, not a second authority.
                 files::write_whole(&key_path, pair.key.as_bytes(), SECRET)?;
                 files::write_whole(&path, pair.certificate.as_bytes(), PUBLIC)?;
-                Ok(Authority {
-                    certificate: pair.certificate,
-                    key: Some(pair.key),
-                    key_path,
-                })
+                Ok(Authority { certificate: pair.certificate, key: Some(pair.key), key_path })
             }
         }
     }
 
     fn issue(&self, subject: &Subject, path: &Path, now: OffsetDateTime) -> Result<Pair, PkiError> {
         let Some(key) = &self.key else {
-            return Err(PkiError::NoAuthorityKey {
-                path: path.to_owned(),
-                key: self.key_path.clone(),
-            });
+            return Err(PkiError::NoAuthorityKey { path: path.to_owned(), key: self.key_path.clone() });
         };
-        certificates::issue(
-            &Pair {
-                certificate: self.certificate.clone(),
-                key: key.clone(),
-            },
-            subject,
-            now,
-        )
+        certificates::issue(&Pair { certificate: self.certificate.clone(), key: key.clone() }, subject, now)
     }
 }
 
@@ -302,10 +244,7 @@ impl Issuer {
         name: &str,
         subject: &Subject,
     ) -> Result<Pair, PkiError> {
-        let (path, key_path) = (
-            folder.join(format!("{name}.crt")),
-            folder.join(format!("{name}.key")),
-        );
+        let (path, key_path) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
         let stored = match (files::read(&path)?, files::read(&key_path)?) {
             (Some(certificate), Some(key)) => Some(Pair { certificate, key }),
             _ => None,
@@ -329,9 +268,8 @@ impl Issuer {
         subject: &Subject,
     ) -> Result<(), PkiError> {
         let stored = files::read(path)?.and_then(|text| kubeconfig::parse(&text).ok());
-        let current = stored
-            .as_ref()
-            .filter(|entry| entry.server == server && entry.authority == by.certificate);
+        let current =
+            stored.as_ref().filter(|entry| entry.server == server && entry.authority == by.certificate);
         let pair = current.map(|entry| entry.pair.clone());
         if self.keep(by, pair, path, subject).is_some() {
             return Ok(());

@@ -24,15 +24,12 @@ pub struct PublicKey {
 /// `sa.key` and `sa.pub` of a new key.
 pub fn generate() -> Result<(String, String), PkiError> {
     let key = RsaPrivateKey::new(&mut OsRng, BITS).map_err(|error| PkiError::Key(error.to_string()))?;
-    let private = key
-        .to_pkcs1_pem(LineEnding::LF)
-        .map_err(|error| PkiError::Key(error.to_string()))?;
+    let private = key.to_pkcs1_pem(LineEnding::LF).map_err(|error| PkiError::Key(error.to_string()))?;
     Ok((private.to_string(), public_pem(&key.to_public_key())?))
 }
 
 pub fn public_pem(key: &RsaPublicKey) -> Result<String, PkiError> {
-    key.to_public_key_pem(LineEnding::LF)
-        .map_err(|error| PkiError::Key(error.to_string()))
+    key.to_public_key_pem(LineEnding::LF).map_err(|error| PkiError::Key(error.to_string()))
 }
 
 /// PKCS#1 DER of a private key in PEM, PKCS#1 (kubeadm's) or PKCS#8 (openssl's), and its public half.

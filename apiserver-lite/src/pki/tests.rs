@@ -82,10 +82,7 @@ fn changes(roots: &Roots, folder: &Path, files: BTreeMap<PathBuf, (u32, String)>
     let mut moved = names();
     moved.node_addresses = vec!["10.77.1.3".parse().unwrap()];
     ensure(roots, &moved, day(1)).unwrap();
-    assert_eq!(
-        changed(folder, &files),
-        ["apiserver.crt", "apiserver.key", "kubelet.crt", "kubelet.key"]
-    );
+    assert_eq!(changed(folder, &files), ["apiserver.crt", "apiserver.key", "kubelet.crt", "kubelet.key"]);
 
     let files = tree(folder);
     std::fs::write(roots.kubernetes.join("scheduler.conf"), "torn").unwrap();
@@ -94,14 +91,7 @@ fn changes(roots: &Roots, folder: &Path, files: BTreeMap<PathBuf, (u32, String)>
 
     let files = tree(folder);
     let renewed = ensure(roots, &moved, day(300)).unwrap();
-    let kept = [
-        "ca.crt",
-        "ca.key",
-        "front-proxy-ca.crt",
-        "front-proxy-ca.key",
-        "sa.key",
-        "sa.pub",
-    ];
+    let kept = ["ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"];
     assert_eq!(changed(folder, &files).len(), files.len() - kept.len());
     assert!(renewed.renewal > day(500));
 
@@ -111,8 +101,5 @@ fn changes(roots: &Roots, folder: &Path, files: BTreeMap<PathBuf, (u32, String)>
     assert!(error.contains("apiserver.crt cannot be renewed"), "{error}");
     std::fs::write(roots.kubernetes.join("pki/ca.crt"), "x").unwrap();
     let error = ensure(roots, &moved, day(300)).unwrap_err().to_string();
-    assert!(
-        error.contains("ca.crt is not usable: it is no certificate"),
-        "{error}"
-    );
+    assert!(error.contains("ca.crt is not usable: it is no certificate"), "{error}");
 }

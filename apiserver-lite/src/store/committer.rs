@@ -58,20 +58,14 @@ impl Committer {
         let (accepted, refused) = self.check(batch);
         let written = match accepted.is_empty() {
             true => Ok(()),
-            false => self
-                .database
-                .write(accepted.iter().map(|a| (a.revision, &a.rows))),
+            false => self.database.write(accepted.iter().map(|a| (a.revision, &a.rows))),
         };
         let mut answers: Vec<(Done, Result<Revision, StoreError>)> = Vec::with_capacity(accepted.len());
         match written {
             Ok(()) => self.publish(accepted, &mut answers),
             Err(text) => {
                 tracing::error!(error = %text, "writes were refused");
-                answers.extend(
-                    accepted
-                        .into_iter()
-                        .map(|a| (a.done, Err(StoreError::Failed(text.clone())))),
-                );
+                answers.extend(accepted.into_iter().map(|a| (a.done, Err(StoreError::Failed(text.clone())))));
             }
         }
         for (done, key) in refused {
@@ -101,11 +95,7 @@ impl Committer {
                 continue;
             }
             revision = revision.next();
-            let rows: Written = txn
-                .ops
-                .into_iter()
-                .map(|op| row(op, revision, &present))
-                .collect();
+            let rows: Written = txn.ops.into_iter().map(|op| row(op, revision, &present)).collect();
             for row in &rows {
                 let state = match row.op {
                     Op::Put { .. } => (row.create, revision, row.version),
@@ -128,11 +118,7 @@ impl Committer {
             answers.push((transaction.done, Ok(transaction.revision)));
         }
         // Under the map's lock: a watch that starts has either read these events or gets them.
-        self.shared
-            .watchers
-            .lock()
-            .expect("sinks do not panic")
-            .publish(&events);
+        self.shared.watchers.lock().expect("sinks do not panic").publish(&events);
     }
 
     fn compact(
@@ -142,12 +128,7 @@ impl Committer {
         batch: &mut Vec<(Txn, Done)>,
     ) -> Result<(), StoreError> {
         self.shared.write().compact(at);
-        while self
-            .database
-            .compact(at, COMPACT_ROWS)
-            .map_err(StoreError::Failed)?
-            == COMPACT_ROWS
-        {
+        while self.database.compact(at, COMPACT_ROWS).map_err(StoreError::Failed)? == COMPACT_ROWS {
             while let Ok(job) = jobs.try_recv() {
                 match job {
                     Job::Commit(txn, done) => batch.push((txn, done)),
@@ -165,15 +146,7 @@ impl Committer {
 fn row(op: Op, revision: Revision, present: &dyn Fn(&str) -> (Revision, Revision, u64)) -> Row {
     let (create, modified, version) = present(op.key());
     match modified {
-        Revision::ZERO => Row {
-            op,
-            create: revision,
-            version: 1,
-        },
-        _ => Row {
-            op,
-            create,
-            version: version + 1,
-        },
+        Revision::ZERO => Row { op, create: revision, version: 1 },
+        _ => Row { op, create, version: version + 1 },
     }
 }

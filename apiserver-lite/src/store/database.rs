@@ -60,19 +60,13 @@ impl Database {
     pub fn open(path: &Path) -> Result<Database, OpenError> {
         let explain = |e: rusqlite::Error| explain(path, &e);
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| OpenError::NotWritable {
-                path: path.to_owned(),
-                cause: e.to_string(),
-            })?;
+            std::fs::create_dir_all(folder)
+                .map_err(|e| OpenError::NotWritable { path: path.to_owned(), cause: e.to_string() })?;
         }
         let connection = Connection::open(path).map_err(explain)?;
         let found = user_version(&connection).map_err(explain)?;
         if found > VERSION {
-            return Err(OpenError::Newer {
-                path: path.to_owned(),
-                found,
-                known: VERSION,
-            });
+            return Err(OpenError::Newer { path: path.to_owned(), found, known: VERSION });
         }
         // Page size and auto_vacuum only take effect before the first table; WAL needs them set first.
         connection
@@ -82,10 +76,7 @@ impl Database {
                  PRAGMA foreign_keys=OFF;",
             )
             .map_err(explain)?;
-        let mut database = Database {
-            connection,
-            path: path.to_owned(),
-        };
+        let mut database = Database { connection, path: path.to_owned() };
         if found == 0 {
             database.create().map_err(explain)?;
         }
@@ -119,20 +110,12 @@ impl Database {
                 false => {
                     let value = row.get::<_, Vec<u8>>(5)?.into();
                     let create = Revision(number(row, 2)?);
-                    Some(Arc::new(Entry::new(
-                        key.clone(),
-                        value,
-                        create,
-                        revision,
-                        number(row, 3)?,
-                    )))
+                    Some(Arc::new(Entry::new(key.clone(), value, create, revision, number(row, 3)?)))
                 }
             };
             mvcc.restore(key, revision, entry);
         }
-        let compacted = self
-            .connection
-            .query_row("SELECT at FROM compacted", [], |row| number(row, 0))?;
+        let compacted = self.connection.query_row("SELECT at FROM compacted", [], |row| number(row, 0))?;
         mvcc.restore_compacted(Revision(compacted));
         Ok(mvcc)
     }
@@ -150,8 +133,7 @@ impl Database {
 
     /// Drops the rows that compaction at `at` makes unreachable, at most `limit` of them; returns how many went.
     pub fn compact(&mut self, at: Revision, limit: usize) -> Result<usize, String> {
-        self.drop_rows(at, limit)
-            .map_err(|e| explain(&self.path, &e).to_string())
+        self.drop_rows(at, limit).map_err(|e| explain(&self.path, &e).to_string())
     }
 
     fn drop_rows(&mut self, at: Revision, limit: usize) -> rusqlite::Result<usize> {
@@ -211,14 +193,7 @@ fn insert(transaction: &Transaction<'_>, revision: Revision, rows: &Written) -> 
             Op::Put { value, .. } => (false, Some(&value[..])),
             Op::Delete { .. } => (true, None),
         };
-        put.execute(params![
-            at,
-            id,
-            column(row.create.0),
-            column(row.version),
-            tombstone,
-            value
-        ])?;
+        put.execute(params![at, id, column(row.create.0), column(row.version), tombstone, value])?;
     }
     Ok(())
 }

@@ -35,15 +35,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn read(&self) -> RwLockReadGuard<'_, Mvcc> {
-        self.mvcc
-            .read()
-            .expect("the map's lock is never poisoned: nothing under it panics")
+        self.mvcc.read().expect("the map's lock is never poisoned: nothing under it panics")
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Mvcc> {
-        self.mvcc
-            .write()
-            .expect("the map's lock is never poisoned: nothing under it panics")
+        self.mvcc.write().expect("the map's lock is never poisoned: nothing under it panics")
     }
 }
 
@@ -52,21 +48,14 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<SqliteStore, OpenError> {
         let mut database = Database::open(path)?;
         let mvcc = database.load()?;
-        let shared = Arc::new(Shared {
-            mvcc: RwLock::new(mvcc),
-            watchers: Mutex::default(),
-        });
+        let shared = Arc::new(Shared { mvcc: RwLock::new(mvcc), watchers: Mutex::default() });
         let (sender, receiver) = mpsc::sync_channel(QUEUE);
         let committer = Committer::new(database, shared.clone());
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || committer.run(receiver))
             .map_err(|e| OpenError::Thread(e.to_string()))?;
-        Ok(SqliteStore {
-            shared,
-            jobs: Some(sender),
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(SqliteStore { shared, jobs: Some(sender), thread: Mutex::new(Some(thread)) })
     }
 
     fn submit(&self, job: Job) -> Result<(), StoreError> {
@@ -113,18 +102,11 @@ impl Store for SqliteStore {
         let mvcc = self.shared.read();
         let missed = mvcc.events_after(prefix, after)?;
         let mut watchers = self.shared.watchers.lock().expect("sinks do not panic");
-        Ok(Watched {
-            id: watchers.add(prefix, sink),
-            missed,
-        })
+        Ok(Watched { id: watchers.add(prefix, sink), missed })
     }
 
     fn unwatch(&self, id: WatchId) {
-        self.shared
-            .watchers
-            .lock()
-            .expect("sinks do not panic")
-            .remove(id);
+        self.shared.watchers.lock().expect("sinks do not panic").remove(id);
     }
 
     fn compact(&self, at: Revision) -> Result<(), StoreError> {

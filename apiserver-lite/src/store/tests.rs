@@ -4,21 +4,12 @@ use kedge_store::suite::commit;
 use kedge_store::{Guard, Op};
 
 fn put(key: &str, value: &str) -> Txn {
-    let op = Op::Put {
-        key: key.into(),
-        value: Bytes::copy_from_slice(value.as_bytes()),
-    };
-    Txn {
-        guards: vec![],
-        ops: vec![op],
-    }
+    let op = Op::Put { key: key.into(), value: Bytes::copy_from_slice(value.as_bytes()) };
+    Txn { guards: vec![], ops: vec![op] }
 }
 
 fn delete(key: &str) -> Txn {
-    Txn {
-        guards: vec![],
-        ops: vec![Op::Delete { key: key.into() }],
-    }
+    Txn { guards: vec![], ops: vec![Op::Delete { key: key.into() }] }
 }
 
 #[test]
@@ -45,18 +36,9 @@ fn everything_acknowledged_is_there_after_reopening() {
     let store = SqliteStore::open(&path).unwrap();
     assert_eq!(store.revision(), before);
     let a = store.get("/a").unwrap();
-    assert_eq!(
-        (&a.value[..], a.create_revision.0, a.mod_revision.0, a.version),
-        (&b"2"[..], 2, 3, 2)
-    );
+    assert_eq!((&a.value[..], a.create_revision.0, a.mod_revision.0, a.version), (&b"2"[..], 2, 3, 2));
     assert!(store.get("/b").is_none());
-    let old = store
-        .range(&Query {
-            prefix: "/",
-            at: Revision(4),
-            ..Query::default()
-        })
-        .unwrap();
+    let old = store.range(&Query { prefix: "/", at: Revision(4), ..Query::default() }).unwrap();
     assert_eq!(old.entries.len(), 2, "history is kept");
     assert_eq!(commit(&store, put("/b", "2")).unwrap(), before.next());
     assert_eq!(store.get("/b").unwrap().version, 1);
@@ -72,11 +54,8 @@ fn a_copy_taken_at_any_instant_opens() {
         let revision = commit(&store, put(&format!("/k{}", round % 5), "v")).unwrap();
         let copy = folder.path().join(format!("copy{round}.db"));
         std::fs::copy(&path, &copy).unwrap();
-        std::fs::copy(
-            folder.path().join("store.db-wal"),
-            folder.path().join(format!("copy{round}.db-wal")),
-        )
-        .unwrap();
+        std::fs::copy(folder.path().join("store.db-wal"), folder.path().join(format!("copy{round}.db-wal")))
+            .unwrap();
         assert_eq!(SqliteStore::open(&copy).unwrap().revision(), revision);
     }
 }
@@ -97,25 +76,13 @@ fn compaction_survives_reopening() {
     let store = SqliteStore::open(&path).unwrap();
     let oldest = Revision(6);
     assert_eq!(store.revision(), oldest);
-    let range = store.range(&Query {
-        prefix: "/",
-        at: Revision(3),
-        ..Query::default()
-    });
-    assert_eq!(
-        range.unwrap_err(),
-        StoreError::Compacted {
-            asked: Revision(3),
-            oldest
-        }
-    );
+    let range = store.range(&Query { prefix: "/", at: Revision(3), ..Query::default() });
+    assert_eq!(range.unwrap_err(), StoreError::Compacted { asked: Revision(3), oldest });
     assert_eq!(&store.get("/a").unwrap().value[..], b"3");
     let rows: i64 = {
         drop(store);
         let connection = rusqlite::Connection::open(&path).unwrap();
-        connection
-            .query_row("SELECT count(*) FROM kv", [], |row| row.get(0))
-            .unwrap()
+        connection.query_row("SELECT count(*) FROM kv", [], |row| row.get(0)).unwrap()
     };
     assert_eq!(rows, 1, "old versions and the tombstone are gone from the file");
 }
@@ -127,10 +94,7 @@ fn a_batch_checks_guards_against_its_own_writes() {
     let (sender, receiver) = mpsc::channel();
     for _ in 0..50 {
         let mut txn = put("/a", "1");
-        txn.guards.push(Guard {
-            key: "/a".into(),
-            mod_revision: Revision::ZERO,
-        });
+        txn.guards.push(Guard { key: "/a".into(), mod_revision: Revision::ZERO });
         let sender = sender.clone();
         store.commit(txn, Box::new(move |result| drop(sender.send(result.is_ok()))));
     }
@@ -144,40 +108,19 @@ fn files_that_cannot_be_used_are_refused_with_a_sentence() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         prepare(&path);
-        let error = SqliteStore::open(&path)
-            .err()
-            .unwrap_or_else(|| panic!("{name}: opened"))
-            .to_string();
+        let error = SqliteStore::open(&path).err().unwrap_or_else(|| panic!("{name}: opened")).to_string();
         assert!(error.contains(expected), "{name}: {error}");
     };
-    check(
-        "newer",
-        &newer,
-        "newer version of kedge (schema 99, this one knows 1)",
-    );
-    check(
-        "garbage",
-        &|path| std::fs::write(path, vec![7; 8192]).unwrap(),
-        "is damaged",
-    );
+    check("newer", &newer, "newer version of kedge (schema 99, this one knows 1)");
+    check("garbage", &|path| std::fs::write(path, vec![7; 8192]).unwrap(), "is damaged");
     check("foreign", &foreign, "is damaged");
-    check(
-        "a folder",
-        &|path| std::fs::create_dir(path).unwrap(),
-        "cannot write the database",
-    );
+    check("a folder", &|path| std::fs::create_dir(path).unwrap(), "cannot write the database");
 }
 
 fn newer(path: &Path) {
-    rusqlite::Connection::open(path)
-        .unwrap()
-        .pragma_update(None, "user_version", 99)
-        .unwrap();
+    rusqlite::Connection::open(path).unwrap().pragma_update(None, "user_version", 99).unwrap();
 }
 
 fn foreign(path: &Path) {
-    rusqlite::Connection::open(path)
-        .unwrap()
-        .pragma_update(None, "user_version", 1)
-        .unwrap();
+    rusqlite::Connection::open(path).unwrap().pragma_update(None, "user_version", 1).unwrap();
 }

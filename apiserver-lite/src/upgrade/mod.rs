@@ -57,10 +57,7 @@ pub(crate) async fn stream(
             verb: "create".to_owned(),
             ..call.attributes.clone()
         };
-        context
-            .access
-            .read()
-            .check(&attributes)?;
+        context.access.read().check(&attributes)?;
     }
     let (node, path) = match plan::plan(stream, pod, &target.namespace, &target.name, &call.query)? {
         Plan::Empty => return Ok(text(StatusCode::OK, Bytes::new())),
@@ -68,10 +65,7 @@ pub(crate) async fn stream(
     };
     let address = kubelet(context, &node)?;
     let mut client = Request::from_parts(call.parts, body);
-    let mut request = Request::builder()
-        .method(call.method)
-        .uri(path)
-        .header(HOST, address.0.to_string());
+    let mut request = Request::builder().method(call.method).uri(path).header(HOST, address.0.to_string());
     for name in PASSED_ON.iter().filter(|_| stream != Stream::Log) {
         for value in client.headers().get_all(name) {
             request = request.header(name, value);
@@ -106,23 +100,15 @@ async fn ask(
 ) -> Result<Response<Incoming>, ApiError> {
     let dialing =
         |error: &dyn std::fmt::Display| ApiError::internal(format!("error dialing backend: {error}"));
-    let io = context
-        .dialer
-        .kubelet(address)
-        .await
-        .map_err(|error| dialing(&error))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(io))
-        .await
-        .map_err(|error| dialing(&error))?;
+    let io = context.dialer.kubelet(address).await.map_err(|error| dialing(&error))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(io)).await.map_err(|error| dialing(&error))?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "a kubelet connection ended");
         }
     });
-    sender
-        .send_request(request)
-        .await
-        .map_err(|error| dialing(&error))
+    sender.send_request(request).await.map_err(|error| dialing(&error))
 }
 
 /// Answers 101 and copies bytes both ways once both sides have switched.
@@ -152,9 +138,7 @@ fn pass(response: Response<Incoming>) -> Response<BoxBody> {
 fn text(status: StatusCode, body: Bytes) -> Response<BoxBody> {
     let mut answer = Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     answer
 }
 

@@ -46,26 +46,21 @@ pub(super) fn plan(
         Stream::Log | Stream::Exec | Stream::Attach => container(pod, name, &query.text("container"))?,
     };
     if stream == Stream::Exec && query.all("command").iter().all(String::is_empty) {
-        return Err(ApiError::bad_request(
-            "you must specify at least one command for the container",
-        ));
+        return Err(ApiError::bad_request("you must specify at least one command for the container"));
     }
     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
     if node.is_empty() {
         return match stream {
             Stream::Log => Ok(Plan::Empty),
-            Stream::Exec | Stream::Attach | Stream::PortForward => Err(ApiError::bad_request(format!(
-                "pod {name} does not have a host assigned"
-            ))),
+            Stream::Exec | Stream::Attach | Stream::PortForward => {
+                Err(ApiError::bad_request(format!("pod {name} does not have a host assigned")))
+            }
         };
     }
     let path = match stream {
         Stream::Log => {
             waiting(pod, name, &container, query)?;
-            format!(
-                "/containerLogs/{namespace}/{name}/{container}{}",
-                log_query(query)
-            )
+            format!("/containerLogs/{namespace}/{name}/{container}{}", log_query(query))
         }
         Stream::Exec => format!("/exec/{namespace}/{name}/{container}{}", command_query(query)),
         Stream::Attach => format!("/attach/{namespace}/{name}/{container}{}", command_query(query)),
@@ -81,22 +76,15 @@ const LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"]
 
 fn names(pod: &Value, list: &str) -> Vec<String> {
     let containers = pod["spec"][list].as_array().into_iter().flatten();
-    containers
-        .filter_map(|container| container["name"].as_str().map(str::to_owned))
-        .collect()
+    containers.filter_map(|container| container["name"].as_str().map(str::to_owned)).collect()
 }
 
 /// The container that is meant: the named one, or the only one.
 fn container(pod: &Value, name: &str, wanted: &str) -> Result<String, ApiError> {
     if !wanted.is_empty() {
-        return match LISTS
-            .iter()
-            .any(|list| names(pod, list).iter().any(|known| known == wanted))
-        {
+        return match LISTS.iter().any(|list| names(pod, list).iter().any(|known| known == wanted)) {
             true => Ok(wanted.to_owned()),
-            false => Err(ApiError::bad_request(format!(
-                "container {wanted} is not valid for pod {name}"
-            ))),
+            false => Err(ApiError::bad_request(format!("container {wanted} is not valid for pod {name}"))),
         };
     }
     let mut containers = names(pod, "containers");
@@ -116,15 +104,8 @@ fn container(pod: &Value, name: &str, wanted: &str) -> Result<String, ApiError> 
 
 /// A container that has not started yet has no log, but a reason.
 fn waiting(pod: &Value, name: &str, container: &str, query: &QueryString) -> Result<(), ApiError> {
-    let lists = [
-        "containerStatuses",
-        "initContainerStatuses",
-        "ephemeralContainerStatuses",
-    ];
-    let statuses = lists
-        .iter()
-        .filter_map(|list| pod["status"][list].as_array())
-        .flatten();
+    let lists = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
+    let statuses = lists.iter().filter_map(|list| pod["status"][list].as_array()).flatten();
     let Some(status) = statuses.into_iter().find(|status| status["name"] == container) else {
         return Ok(());
     };
@@ -151,30 +132,18 @@ fn waiting(pod: &Value, name: &str, container: &str, query: &QueryString) -> Res
 
 fn log_query(query: &QueryString) -> String {
     let flags = ["follow", "previous", "timestamps"].into_iter();
-    let flags = flags
-        .filter(|name| query.flag(name) == Some(true))
-        .map(|name| (name, "true".to_owned()));
+    let flags = flags.filter(|name| query.flag(name) == Some(true)).map(|name| (name, "true".to_owned()));
     let values = ["sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream"].into_iter();
     let values = values.filter_map(|name| {
-        query
-            .get(name)
-            .filter(|text| !text.is_empty())
-            .map(|text| (name, text.to_owned()))
+        query.get(name).filter(|text| !text.is_empty()).map(|text| (name, text.to_owned()))
     });
     encode(flags.chain(values))
 }
 
 fn command_query(query: &QueryString) -> String {
-    let names = [
-        ("stdin", "input"),
-        ("stdout", "output"),
-        ("stderr", "error"),
-        ("tty", "tty"),
-    ]
-    .into_iter();
-    let flags = names
-        .filter(|(name, _)| query.flag(name) == Some(true))
-        .map(|(_, name)| (name, "1".to_owned()));
+    let names = [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")].into_iter();
+    let flags =
+        names.filter(|(name, _)| query.flag(name) == Some(true)).map(|(_, name)| (name, "1".to_owned()));
     encode(flags.chain(query.all("command").into_iter().map(|word| ("command", word))))
 }
 

@@ -35,11 +35,7 @@ fn requests_become_the_kubelets() {
         "command=sh&command=-c&command=echo+a%26b&container=main&stdout=true&stderr=true&stdin=false",
         "n /exec/ns/p1/main?output=1&error=1&command=sh&command=-c&command=echo%20a%26b",
     );
-    check(
-        Stream::Attach,
-        "stdin=1&tty=true&stdout=true",
-        "n /attach/ns/p1/main?input=1&output=1&tty=1",
-    );
+    check(Stream::Attach, "stdin=1&tty=true&stdout=true", "n /attach/ns/p1/main?input=1&output=1&tty=1");
     check(Stream::PortForward, "", "n /portForward/ns/p1");
     check(Stream::PortForward, "ports=80", "n /portForward/ns/p1?port=80");
 }
@@ -52,12 +48,7 @@ fn refusals_are_worded_as_upstreams() {
     let check = |stream: Stream, pod: &Value, query: &str, expected: &str| {
         assert_eq!(show(stream, pod, query), expected, "{query}");
     };
-    check(
-        Stream::Log,
-        &one,
-        "container=nosuch",
-        "400 container nosuch is not valid for pod p1",
-    );
+    check(Stream::Log, &one, "container=nosuch", "400 container nosuch is not valid for pod p1");
     let text = "400 container \"main\" in pod \"p1\" is waiting to start: ErrImageNeverPull";
     check(Stream::Log, &one, "", text);
     let text = "400 previous terminated container \"main\" in pod \"p1\" not found";
@@ -70,12 +61,7 @@ fn refusals_are_worded_as_upstreams() {
     );
     let nowhere = pod(&["main"], "", json!([]));
     check(Stream::Log, &nowhere, "", "empty");
-    check(
-        Stream::Exec,
-        &nowhere,
-        "command=true",
-        "400 pod p1 does not have a host assigned",
-    );
+    check(Stream::Exec, &nowhere, "command=true", "400 pod p1 does not have a host assigned");
     let two = pod(&["c1", "c2"], "n", json!([]));
     let text = "400 a container name must be specified for pod p1, choose one of: [c1 c2] or one of the init containers: [first]";
     check(Stream::Log, &two, "", text);

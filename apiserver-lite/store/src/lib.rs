@@ -65,20 +65,13 @@ impl Entry {
     /// readers of one store use one type `T`.
     pub fn derived<T: Any + Send + Sync>(&self, make: impl FnOnce(&Entry) -> T) -> &T {
         let any = self.derived.get_or_init(|| Box::new(make(self)));
-        any.downcast_ref()
-            .expect("all readers of a store derive the same type")
+        any.downcast_ref().expect("all readers of a store derive the same type")
     }
 }
 
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}@{} ({} bytes)",
-            self.key,
-            self.mod_revision,
-            self.value.len()
-        )
+        write!(f, "{}@{} ({} bytes)", self.key, self.mod_revision, self.value.len())
     }
 }
 

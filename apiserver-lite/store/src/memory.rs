@@ -18,9 +18,7 @@ struct State {
 
 impl MemoryStore {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("no sink panics while the store is locked")
+        self.state.lock().expect("no sink panics while the store is locked")
     }
 }
 
@@ -56,10 +54,7 @@ impl Store for MemoryStore {
     fn watch(&self, prefix: &str, after: Revision, sink: Box<dyn Sink>) -> Result<Watched, StoreError> {
         let mut state = self.state();
         let missed = state.mvcc.events_after(prefix, after)?;
-        Ok(Watched {
-            id: state.watchers.add(prefix, sink),
-            missed,
-        })
+        Ok(Watched { id: state.watchers.add(prefix, sink), missed })
     }
 
     fn unwatch(&self, id: WatchId) {

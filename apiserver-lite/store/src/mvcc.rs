@@ -90,9 +90,7 @@ impl Mvcc {
     pub fn apply(&mut self, revision: Revision, ops: Vec<Op>) -> Vec<Arc<Event>> {
         assert!(revision > self.revision, "revisions only grow");
         self.revision = revision;
-        ops.into_iter()
-            .filter_map(|op| self.apply_one(revision, op))
-            .collect()
+        ops.into_iter().filter_map(|op| self.apply_one(revision, op)).collect()
     }
 
     fn apply_one(&mut self, revision: Revision, op: Op) -> Option<Arc<Event>> {
@@ -105,13 +103,7 @@ impl Mvcc {
             Op::Put { value, .. } => {
                 let create = previous.as_ref().map_or(revision, |p| p.create_revision);
                 let version = previous.as_ref().map_or(1, |p| p.version + 1);
-                Some(Arc::new(Entry::new(
-                    key.clone(),
-                    value,
-                    create,
-                    revision,
-                    version,
-                )))
+                Some(Arc::new(Entry::new(key.clone(), value, create, revision, version)))
             }
             Op::Delete { .. } if previous.is_none() => return None,
             Op::Delete { .. } => None,
@@ -143,16 +135,8 @@ impl Mvcc {
     ) -> Arc<Event> {
         self.history_bytes += previous.as_ref().map_or(0, |p| p.value.len()) + key.len();
         let versions = self.keys.entry(key.clone()).or_default();
-        versions.push(Version {
-            at: revision,
-            entry: entry.clone(),
-        });
-        let event = Arc::new(Event {
-            revision,
-            key,
-            entry,
-            previous,
-        });
+        versions.push(Version { at: revision, entry: entry.clone() });
+        let event = Arc::new(Event { revision, key, entry, previous });
         self.log.push_back(event.clone());
         event
     }
@@ -161,14 +145,8 @@ impl Mvcc {
     fn readable(&self, at: Revision) -> Result<Revision, StoreError> {
         match at {
             Revision::ZERO => Ok(self.revision),
-            at if at > self.revision => Err(StoreError::Future {
-                asked: at,
-                newest: self.revision,
-            }),
-            at if at < self.compacted => Err(StoreError::Compacted {
-                asked: at,
-                oldest: self.compacted,
-            }),
+            at if at > self.revision => Err(StoreError::Future { asked: at, newest: self.revision }),
+            at if at < self.compacted => Err(StoreError::Compacted { asked: at, oldest: self.compacted }),
             at => Ok(at),
         }
     }
@@ -180,10 +158,7 @@ impl Mvcc {
             after => Bound::Excluded(after),
         };
         let limit = if query.limit == 0 { usize::MAX } else { query.limit };
-        let mut page = Page {
-            revision: at,
-            ..Page::default()
-        };
+        let mut page = Page { revision: at, ..Page::default() };
         let keys = self.keys.range::<str, _>((start, Bound::Unbounded));
         for (_, versions) in keys.take_while(|(key, _)| key.starts_with(query.prefix)) {
             let Some(entry) = visible(versions, at) else {
@@ -201,18 +176,10 @@ impl Mvcc {
     /// The events below `prefix` after a revision.
     pub fn events_after(&self, prefix: &str, after: Revision) -> Result<Vec<Arc<Event>>, StoreError> {
         if after < self.compacted {
-            return Err(StoreError::Compacted {
-                asked: after,
-                oldest: self.compacted,
-            });
+            return Err(StoreError::Compacted { asked: after, oldest: self.compacted });
         }
         let first = self.log.partition_point(|event| event.revision <= after);
-        Ok(self
-            .log
-            .range(first..)
-            .filter(|event| event.key.starts_with(prefix))
-            .cloned()
-            .collect())
+        Ok(self.log.range(first..).filter(|event| event.key.starts_with(prefix)).cloned().collect())
     }
 
     /// Forgets every version that was overwritten or deleted at or before `at`.

@@ -92,10 +92,7 @@ const CASES: &[(&str, &str)] = &[
 /// Runs all cases, each on a store of its own.
 pub fn run(make: &dyn Fn() -> Box<dyn Store>) {
     for (name, script) in CASES {
-        let mut runner = Runner {
-            store: make(),
-            seen: BTreeMap::new(),
-        };
+        let mut runner = Runner { store: make(), seen: BTreeMap::new() };
         for line in script.lines() {
             let (act, expected) = line.trim().split_once("=>").expect("a line has =>");
             assert_eq!(runner.act(act.trim()), expected.trim(), "{name}: {line}");
@@ -138,13 +135,7 @@ impl Runner {
         match words.as_slice() {
             ["put", key, value, rest @ ..] => {
                 let value = bytes::Bytes::copy_from_slice(value.as_bytes());
-                self.write(
-                    Op::Put {
-                        key: (*key).into(),
-                        value,
-                    },
-                    rest,
-                )
+                self.write(Op::Put { key: (*key).into(), value }, rest)
             }
             ["del", key, rest @ ..] => self.write(Op::Delete { key: (*key).into() }, rest),
             ["get", key] => match self.store.get(key) {
@@ -161,10 +152,7 @@ impl Runner {
                 self.store.unwatch(self.seen[*name].0);
                 String::new()
             }
-            ["compact", at] => self
-                .store
-                .compact(number(at))
-                .map_or_else(error, |()| String::new()),
+            ["compact", at] => self.store.compact(number(at)).map_or_else(error, |()| String::new()),
             _ => panic!("unknown act {act:?}"),
         }
     }
@@ -174,28 +162,15 @@ impl Runner {
             [] => Vec::new(),
             ["if", guard] => {
                 let (key, at) = guard.split_once('@').expect("a guard is key@revision");
-                vec![Guard {
-                    key: key.into(),
-                    mod_revision: number(at),
-                }]
+                vec![Guard { key: key.into(), mod_revision: number(at) }]
             }
             other => panic!("unknown condition {other:?}"),
         };
-        commit(
-            &*self.store,
-            Txn {
-                guards,
-                ops: vec![op],
-            },
-        )
-        .map_or_else(error, |at| at.to_string())
+        commit(&*self.store, Txn { guards, ops: vec![op] }).map_or_else(error, |at| at.to_string())
     }
 
     fn list(&self, prefix: &str, rest: &[&str]) -> String {
-        let mut query = Query {
-            prefix,
-            ..Query::default()
-        };
+        let mut query = Query { prefix, ..Query::default() };
         for pair in rest.chunks(2) {
             match pair {
                 ["after", key] => query.after = key,
@@ -222,12 +197,7 @@ impl Runner {
             Err(e) => error(e),
             Ok(watched) => {
                 self.seen.insert(name.into(), (watched.id, seen));
-                watched
-                    .missed
-                    .iter()
-                    .map(|e| show(e))
-                    .collect::<Vec<_>>()
-                    .join(" ")
+                watched.missed.iter().map(|e| show(e)).collect::<Vec<_>>().join(" ")
             }
         }
     }

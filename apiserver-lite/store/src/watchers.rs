@@ -26,10 +26,7 @@ impl Watchers {
     pub fn add(&mut self, prefix: &str, sink: Box<dyn Sink>) -> WatchId {
         self.last += 1;
         let id = WatchId(self.last);
-        self.by_prefix
-            .entry(prefix.to_owned())
-            .or_default()
-            .push((id, sink));
+        self.by_prefix.entry(prefix.to_owned()).or_default().push((id, sink));
         self.prefixes.insert(id, prefix.to_owned());
         id
     }
@@ -60,12 +57,7 @@ impl Watchers {
             let slashes = event.key.match_indices('/').map(|(at, _)| &event.key[..=at]);
             for prefix in slashes.chain([&*event.key]) {
                 let sinks = self.by_prefix.get(prefix).map_or(&[][..], |sinks| sinks);
-                ended.extend(
-                    sinks
-                        .iter()
-                        .filter(|(_, sink)| !sink.send(event))
-                        .map(|(id, _)| *id),
-                );
+                ended.extend(sinks.iter().filter(|(_, sink)| !sink.send(event)).map(|(id, _)| *id));
             }
         }
         for id in ended {

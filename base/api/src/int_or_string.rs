@@ -30,10 +30,9 @@ mod tests {
 
     #[test]
     fn both_forms_round_trip() {
-        for (text, value) in [
-            ("80", IntOrString::Int(80)),
-            (r#""http""#, IntOrString::String("http".to_owned())),
-        ] {
+        for (text, value) in
+            [("80", IntOrString::Int(80)), (r#""http""#, IntOrString::String("http".to_owned()))]
+        {
             assert_eq!(serde_json::from_str::<IntOrString>(text).unwrap(), value);
             assert_eq!(serde_json::to_string(&value).unwrap(), text);
         }

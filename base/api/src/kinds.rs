@@ -76,10 +76,7 @@ impl GroupVersion {
 
 impl Kind {
     pub fn group_version(&self) -> GroupVersion {
-        GroupVersion {
-            group: self.group,
-            version: self.version,
-        }
+        GroupVersion { group: self.group, version: self.version }
     }
 
     /// `v1`, or `apps/v1`.
@@ -133,23 +130,17 @@ pub fn kinds() -> &'static [Kind] {
 
 /// The resource behind a path: `lookup("apps", "v1", "deployments")`.
 pub fn lookup(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    kinds()
-        .iter()
-        .find(|k| k.plural == plural && k.version == version && k.group == group)
+    kinds().iter().find(|k| k.plural == plural && k.version == version && k.group == group)
 }
 
 /// The resource of an object: `by_kind("apps", "v1", "Deployment")`.
 pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static Kind> {
-    kinds()
-        .iter()
-        .find(|k| k.kind == kind && k.version == version && k.group == group)
+    kinds().iter().find(|k| k.kind == kind && k.version == version && k.group == group)
 }
 
 /// The row under which objects of a group and plural are stored, whichever version asks.
 pub fn stored(group: &str, plural: &str) -> Option<&'static Kind> {
-    kinds()
-        .iter()
-        .find(|k| k.plural == plural && k.group == group && k.stored_as == k.group_version())
+    kinds().iter().find(|k| k.plural == plural && k.group == group && k.stored_as == k.group_version())
 }
 
 #[cfg(test)]
@@ -181,32 +172,22 @@ mod tests {
             ("apps", "v1", "deployments", "apps/v1"),
         ] {
             let kind = lookup(group, version, plural).expect(plural);
-            assert_eq!(
-                kind.stored_kind().api_version(),
-                stored,
-                "{group}/{version} {plural}"
-            );
+            assert_eq!(kind.stored_kind().api_version(), stored, "{group}/{version} {plural}");
         }
     }
 
     #[test]
     fn storage_prefixes_are_upstreams() {
-        for (group, plural, prefix) in [
-            ("", "pods", "pods"),
-            ("", "nodes", "minions"),
-            ("networking.k8s.io", "ingresses", "ingress"),
-        ] {
+        for (group, plural, prefix) in
+            [("", "pods", "pods"), ("", "nodes", "minions"), ("networking.k8s.io", "ingresses", "ingress")]
+        {
             assert_eq!(stored(group, plural).expect(plural).storage_prefix(), prefix);
         }
     }
 
     #[test]
     fn only_answered_kinds_have_no_store() {
-        let unstored: Vec<_> = kinds()
-            .iter()
-            .filter(|k| !k.is_stored())
-            .map(|k| k.plural)
-            .collect();
+        let unstored: Vec<_> = kinds().iter().filter(|k| !k.is_stored()).map(|k| k.plural).collect();
         let expected = [
             "bindings",
             "componentstatuses",

@@ -21,4 +21,6 @@ pub use pod::Pod;
 pub use quantity::Quantity;
 pub use resource::Resource;
 pub use selector::Selector;
-pub use service::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Protocol, Service, ServicePort, ServiceSpec};
+pub use service::{
+    Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Protocol, Service, ServicePort, ServiceSpec,
+};

@@ -128,9 +128,7 @@ objects!(crate::Pod, crate::Node, crate::Service, crate::EndpointSlice);
 impl ObjectMeta {
     /// The owner that controls this object, if one does.
     pub fn controller(&self) -> Option<&OwnerReference> {
-        self.owner_references
-            .iter()
-            .find(|owner| owner.controller == Some(true))
+        self.owner_references.iter().find(|owner| owner.controller == Some(true))
     }
 }
 
@@ -149,9 +147,7 @@ impl Time {
     pub fn parse(text: &str) -> Option<Time> {
         let digits = |range: std::ops::Range<usize>| -> Option<i64> {
             let part = text.get(range)?;
-            part.bytes()
-                .all(|b| b.is_ascii_digit())
-                .then(|| part.parse().ok())?
+            part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?
         };
         let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
         if separators
@@ -202,11 +198,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + days.div_euclid(146_097) * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -254,14 +246,9 @@ mod tests {
             assert_eq!(Time(seconds).to_string(), text);
         }
         assert_eq!(Time::parse("1970-01-01T02:00:00.123456+02:00"), Some(Time(0)));
-        for bad in [
-            "",
-            "1970-01-01",
-            "1970-01-01T00:00:00",
-            "1970-13-01T00:00:00Z",
-            "1970-01-01T00:00:00+0200",
-            "x",
-        ] {
+        for bad in
+            ["", "1970-01-01", "1970-01-01T00:00:00", "1970-13-01T00:00:00Z", "1970-01-01T00:00:00+0200", "x"]
+        {
             assert_eq!(Time::parse(bad), None, "{bad}");
         }
     }
@@ -272,13 +259,7 @@ mod tests {
             r#"{"name":"a","labels":null,"creationTimestamp":null,"managedFields":[{"manager":"x"}]}"#,
         )
         .unwrap();
-        assert_eq!(
-            meta,
-            ObjectMeta {
-                name: "a".into(),
-                ..ObjectMeta::default()
-            }
-        );
+        assert_eq!(meta, ObjectMeta { name: "a".into(), ..ObjectMeta::default() });
         assert_eq!(serde_json::to_string(&meta).unwrap(), r#"{"name":"a"}"#);
     }
 }

@@ -62,12 +62,7 @@ pub fn dns_subdomain_underscore(value: &str) -> Vec<String> {
     let mut wrong = longer_than(value, DNS_SUBDOMAIN_LENGTH_MAX);
     let label = |part: &str| {
         let part = part.strip_prefix('_').unwrap_or(part);
-        is_run(
-            part,
-            |b| lower_alnum(b) || b == b'-' || b == b'_',
-            lower_alnum,
-            lower_alnum,
-        )
+        is_run(part, |b| lower_alnum(b) || b == b'-' || b == b'_', lower_alnum, lower_alnum)
     };
     if !value.split('.').all(label) {
         wrong.push(regex_error(
@@ -121,11 +116,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
             if prefix.is_empty() {
                 wrong.push("prefix part must be non-empty".to_owned());
             } else {
-                wrong.extend(
-                    dns_subdomain(prefix)
-                        .into_iter()
-                        .map(|text| format!("prefix part {text}")),
-                );
+                wrong.extend(dns_subdomain(prefix).into_iter().map(|text| format!("prefix part {text}")));
             }
             name
         }
@@ -139,9 +130,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
     if name.is_empty() {
         wrong.push("name part must be non-empty".to_owned());
     } else if name.len() > LABEL_VALUE_LENGTH_MAX {
-        wrong.push(format!(
-            "name part must be no more than {LABEL_VALUE_LENGTH_MAX} bytes"
-        ));
+        wrong.push(format!("name part must be no more than {LABEL_VALUE_LENGTH_MAX} bytes"));
     }
     if !is_qualified_part(name) {
         wrong.push(format!("name part {}", regex_error(why, QUALIFIED, &EXAMPLES)));
@@ -169,11 +158,7 @@ pub fn label_value(value: &str) -> Vec<String> {
 /// Keys of ConfigMaps and Secrets: they become file names.
 pub fn config_map_key(value: &str) -> Vec<String> {
     let mut wrong = longer_than(value, DNS_SUBDOMAIN_LENGTH_MAX);
-    if value.is_empty()
-        || !value
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-    {
+    if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
         wrong.push(regex_error(
             "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
             "[-._a-zA-Z0-9]+",
@@ -279,11 +264,7 @@ pub fn path_segment(value: &str) -> Vec<String> {
     if value == "." || value == ".." {
         return vec![format!("may not be '{value}'")];
     }
-    ["/", "%"]
-        .iter()
-        .filter(|c| value.contains(**c))
-        .map(|c| format!("may not contain '{c}'"))
-        .collect()
+    ["/", "%"].iter().filter(|c| value.contains(**c)).map(|c| format!("may not contain '{c}'")).collect()
 }
 
 /// What stands after `must not` for names that step out of their directory.
@@ -306,10 +287,7 @@ pub fn regex_error(sentence: &str, regex: &str, examples: &[&str]) -> String {
         return format!("{sentence} (regex used for validation is '{regex}')");
     }
     let examples: Vec<String> = examples.iter().map(|example| format!("'{example}', ")).collect();
-    format!(
-        "{sentence} (e.g. {}regex used for validation is '{regex}')",
-        examples.join(" or ")
-    )
+    format!("{sentence} (e.g. {}regex used for validation is '{regex}')", examples.join(" or "))
 }
 
 pub fn is_label(value: &str) -> bool {
@@ -344,11 +322,7 @@ fn lower_alnum(b: u8) -> bool {
 }
 
 fn longer_than(value: &str, max: usize) -> Vec<String> {
-    if value.len() > max {
-        vec![max_length_error(max)]
-    } else {
-        Vec::new()
-    }
+    if value.len() > max { vec![max_length_error(max)] } else { Vec::new() }
 }
 
 fn dotted(label: &str) -> String {
@@ -371,37 +345,17 @@ mod tests {
     #[test]
     fn forms() {
         let long = "a".repeat(64);
-        check(
-            dns_label,
-            &["a", "0", "a-b", "a--b"],
-            &["", "A", "-a", "a-", "a.b", "a_b", &long],
-        );
-        check(
-            dns_subdomain,
-            &["a", "a.b", "0.b-c", &long],
-            &["", ".", "a.", ".a", "a..b", "a.-b", "A.b"],
-        );
+        check(dns_label, &["a", "0", "a-b", "a--b"], &["", "A", "-a", "a-", "a.b", "a_b", &long]);
+        check(dns_subdomain, &["a", "a.b", "0.b-c", &long], &["", ".", "a.", ".a", "a..b", "a.-b", "A.b"]);
         check(dns_subdomain_caseless, &["A.b"], &["A_b"]);
         check(dns_subdomain_underscore, &["_a._b", "a_b"], &["", "__a", "a_"]);
         check(dns_1035_label, &["a", "a0"], &["0a", "", "a-"]);
         check(wildcard_dns_subdomain, &["*.a"], &["*", "*.", "a.b", "*.*.a"]);
-        check(
-            qualified_name,
-            &["a", "a/b", "e.com/A_b.c"],
-            &["", "/a", "a/", "a/b/c", "A/b", "a/-"],
-        );
+        check(qualified_name, &["a", "a/b", "e.com/A_b.c"], &["", "/a", "a/", "a/b/c", "A/b", "a/-"]);
         check(label_value, &["", "a", "A.b_c"], &["-", "a b", &long]);
-        check(
-            config_map_key,
-            &["a", ".a", "a..b"],
-            &["", ".", "..", "..a", "a/b"],
-        );
+        check(config_map_key, &["a", ".a", "a..b"], &["", ".", "..", "..a", "a/b"]);
         check(env_var_name, &["a", "1", "a b"], &["", "a=b", "é"]);
-        check(
-            port_name,
-            &["http", "a-1"],
-            &["", "1", "a--b", "-a", "aaaaaaaaaaaaaaaa", "A"],
-        );
+        check(port_name, &["http", "a-1"], &["", "1", "a--b", "-a", "aaaaaaaaaaaaaaaa", "A"]);
         check(percent, &["1%", "100%"], &["%", "1", "-1%"]);
         check(c_identifier, &["_a1"], &["1a", "", "a-"]);
         check(path_segment, &["a:b", "system:x"], &[".", "..", "a/b", "a%b"]);

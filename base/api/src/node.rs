@@ -109,16 +109,11 @@ impl Node {
 
 impl NodeStatus {
     pub fn condition(&self, r#type: &str) -> Option<&Condition> {
-        self.conditions
-            .iter()
-            .find(|condition| condition.r#type == r#type)
+        self.conditions.iter().find(|condition| condition.r#type == r#type)
     }
 
     /// The first address of this type (`InternalIP`, `Hostname`).
     pub fn address(&self, r#type: &str) -> Option<&str> {
-        self.addresses
-            .iter()
-            .find(|address| address.r#type == r#type)
-            .map(|address| address.address.as_str())
+        self.addresses.iter().find(|address| address.r#type == r#type).map(|address| address.address.as_str())
     }
 }

@@ -610,9 +610,7 @@ impl Pod {
 
 impl PodStatus {
     pub fn condition(&self, r#type: &str) -> Option<&Condition> {
-        self.conditions
-            .iter()
-            .find(|condition| condition.r#type == r#type)
+        self.conditions.iter().find(|condition| condition.r#type == r#type)
     }
 }
 
@@ -649,18 +647,8 @@ mod tests {
     /// A control plane holds one per pod: growth here is a decision.
     #[test]
     fn a_decoded_pod_stays_small() {
-        let sizes = [
-            size_of::<PodSpec>(),
-            size_of::<Container>(),
-            size_of::<PodStatus>(),
-            size_of::<Volume>(),
-        ];
-        assert!(
-            sizes
-                .iter()
-                .zip([800, 520, 420, 100])
-                .all(|(size, most)| *size <= most),
-            "{sizes:?}"
-        );
+        let sizes =
+            [size_of::<PodSpec>(), size_of::<Container>(), size_of::<PodStatus>(), size_of::<Volume>()];
+        assert!(sizes.iter().zip([800, 520, 420, 100]).all(|(size, most)| *size <= most), "{sizes:?}");
     }
 }

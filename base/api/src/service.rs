@@ -304,9 +304,10 @@ mod tests {
 
     #[test]
     fn a_slice_without_endpoints_is_null_on_the_wire() {
-        let slice: EndpointSlice =
-            serde_json::from_str(r#"{"metadata":{"name":"a"},"addressType":"IPv4","endpoints":null,"ports":null}"#)
-                .unwrap();
+        let slice: EndpointSlice = serde_json::from_str(
+            r#"{"metadata":{"name":"a"},"addressType":"IPv4","endpoints":null,"ports":null}"#,
+        )
+        .unwrap();
         assert!(slice.endpoints.is_empty() && slice.ports.is_empty());
     }
 }

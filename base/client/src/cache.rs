@@ -108,9 +108,7 @@ impl<T: Cached> Cache<T> {
     /// Waits until the cache has seen the write that got this resourceVersion; false if it has not after `deadline`.
     pub async fn saw(&self, revision: u64, deadline: Duration) -> bool {
         let mut seen = self.revision.subscribe();
-        tokio::time::timeout(deadline, seen.wait_for(|seen| *seen >= revision))
-            .await
-            .is_ok()
+        tokio::time::timeout(deadline, seen.wait_for(|seen| *seen >= revision)).await.is_ok()
     }
 
     fn advance(&self, version: &str) {
@@ -153,11 +151,7 @@ impl<T: Cached> Cache<T> {
         // Objects that are there already count as news.
         notify.notify_one();
         self.wakers().insert(id, Arc::clone(&notify));
-        Subscription {
-            cache: Arc::clone(self),
-            id,
-            notify,
-        }
+        Subscription { cache: Arc::clone(self), id, notify }
     }
 
     fn change(&self, change: impl FnOnce(&mut ObjectCache<T>)) {
@@ -251,13 +245,7 @@ async fn follow_once<T: Cached>(
                 cache.advance(&seen);
                 *version = Some(seen);
             }
-            (
-                WatchEvent::Bookmark {
-                    resource_version,
-                    initial_end,
-                },
-                _,
-            ) => {
+            (WatchEvent::Bookmark { resource_version, initial_end }, _) => {
                 if initial_end && let Some(all) = initial.take() {
                     cache.change(|objects| objects.replace(all));
                     cache.synced.send_replace(true);

@@ -82,12 +82,8 @@ impl Writer {
 
     async fn write(&mut self, event: &Event) -> Result<()> {
         let now = SystemTime::now();
-        let about = json!([
-            event.about["uid"],
-            event.about["kind"],
-            event.about["name"],
-            event.about["fieldPath"]
-        ]);
+        let about =
+            json!([event.about["uid"], event.about["kind"], event.about["name"], event.about["fieldPath"]]);
         let key = format!("{about}{}{}{}", event.kind, event.reason, event.message);
         if let Some(series) = self.series.get_mut(&key)
             && now.duration_since(series.last).is_ok_and(|age| age < SERIES_AGE)
@@ -96,10 +92,8 @@ impl Writer {
             series.last = now;
             let patch = json!({"count": series.count, "lastTimestamp": rfc3339(now)});
             let (namespace, name) = (series.namespace.clone(), series.name.clone());
-            let patched: Result<Value> = self
-                .client
-                .patch(EVENTS, &namespace, &name, "", PatchKind::Merge, &patch)
-                .await;
+            let patched: Result<Value> =
+                self.client.patch(EVENTS, &namespace, &name, "", PatchKind::Merge, &patch).await;
             match patched {
                 Err(error) if error.is_not_found() => {}
                 other => return other.map(|_| ()),
@@ -124,15 +118,7 @@ impl Writer {
             "reportingComponent": self.component, "reportingInstance": self.host,
         });
         let _: Value = self.client.create(EVENTS, &namespace, &object).await?;
-        self.remember(
-            key,
-            Series {
-                name,
-                namespace,
-                count: 1,
-                last: now,
-            },
-        );
+        self.remember(key, Series { name, namespace, count: 1, last: now });
         Ok(())
     }
 

@@ -69,8 +69,7 @@ impl Client {
     }
 
     pub async fn get<T: DeserializeOwned>(&self, of: Resource, namespace: &str, name: &str) -> Result<T> {
-        self.call(Method::GET, &object_path(of, namespace, name, ""), None, "")
-            .await
+        self.call(Method::GET, &object_path(of, namespace, name, ""), None, "").await
     }
 
     /// All objects (`namespace` None: of all namespaces).
@@ -81,9 +80,7 @@ impl Client {
         options: &ListOptions,
     ) -> Result<Vec<T>> {
         let mut query = Query::default();
-        query
-            .text("labelSelector", &options.label_selector)
-            .text("fieldSelector", &options.field_selector);
+        query.text("labelSelector", &options.label_selector).text("fieldSelector", &options.field_selector);
         let path = format!("{}{}", of.path(namespace), query.finish());
         let list: List<T> = self.call(Method::GET, &path, None, "").await?;
         Ok(list.items)
@@ -95,13 +92,7 @@ impl Client {
         namespace: &str,
         object: &Value,
     ) -> Result<T> {
-        self.call(
-            Method::POST,
-            &of.path(Some(namespace)),
-            Some(object),
-            "application/json",
-        )
-        .await
+        self.call(Method::POST, &of.path(Some(namespace)), Some(object), "application/json").await
     }
 
     /// POST to a subresource: `binding`, `eviction`, `token`.
@@ -114,8 +105,7 @@ impl Client {
         object: &Value,
     ) -> Result<T> {
         let path = object_path(of, namespace, name, subresource);
-        self.call(Method::POST, &path, Some(object), "application/json")
-            .await
+        self.call(Method::POST, &path, Some(object), "application/json").await
     }
 
     /// PUT; `subresource` "" is the object itself.
@@ -128,8 +118,7 @@ impl Client {
         object: &Value,
     ) -> Result<T> {
         let path = object_path(of, namespace, name, subresource);
-        self.call(Method::PUT, &path, Some(object), "application/json")
-            .await
+        self.call(Method::PUT, &path, Some(object), "application/json").await
     }
 
     pub async fn patch<T: DeserializeOwned>(
@@ -142,8 +131,7 @@ impl Client {
         patch: &Value,
     ) -> Result<T> {
         let path = object_path(of, namespace, name, subresource);
-        self.call(Method::PATCH, &path, Some(patch), kind.content_type())
-            .await
+        self.call(Method::PATCH, &path, Some(patch), kind.content_type()).await
     }
 
     /// The answer is the object while it lives on, or a Status.
@@ -155,13 +143,7 @@ impl Client {
         options: &DeleteOptions,
     ) -> Result<Value> {
         let path = object_path(of, namespace, name, "");
-        self.call(
-            Method::DELETE,
-            &path,
-            Some(&options.to_json()),
-            "application/json",
-        )
-        .await
+        self.call(Method::DELETE, &path, Some(&options.to_json()), "application/json").await
     }
 
     /// Any path with query, as `kubectl get --raw`; `content_type` is that of `body`.
@@ -173,25 +155,16 @@ impl Client {
         content_type: &'static str,
     ) -> Result<T> {
         let doing = format!("{method} {path}");
-        let bytes = body
-            .map(|value| Bytes::from(value.to_string()))
-            .unwrap_or_default();
-        let response = self
-            .send(self.request(method, path, bytes, content_type, &doing)?, &doing)
-            .await?;
+        let bytes = body.map(|value| Bytes::from(value.to_string())).unwrap_or_default();
+        let response = self.send(self.request(method, path, bytes, content_type, &doing)?, &doing).await?;
         let bytes = collect(response, &doing).await?;
-        serde_json::from_slice(&bytes).map_err(|cause| Error::Decode {
-            doing,
-            cause: cause.to_string(),
-        })
+        serde_json::from_slice(&bytes).map_err(|cause| Error::Decode { doing, cause: cause.to_string() })
     }
 
     /// A GET whose successful answer is text (`/readyz`, logs).
     pub async fn text(&self, path: &str) -> Result<String> {
         let doing = format!("GET {path}");
-        let response = self
-            .send(self.request(Method::GET, path, Bytes::new(), "", &doing)?, &doing)
-            .await?;
+        let response = self.send(self.request(Method::GET, path, Bytes::new(), "", &doing)?, &doing).await?;
         let bytes = collect(response, &doing).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -200,9 +173,7 @@ impl Client {
     pub(crate) async fn open(&self, path: &str, accept: &'static str) -> Result<Response<Body>> {
         let doing = format!("GET {path}");
         let mut request = self.request(Method::GET, path, Bytes::new(), "", &doing)?;
-        request
-            .headers_mut()
-            .insert(ACCEPT, HeaderValue::from_static(accept));
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
         self.send(request, &doing).await
     }
 
@@ -215,24 +186,16 @@ impl Client {
         doing: &str,
     ) -> Result<Request<Body>> {
         let mut builder = Request::builder().method(method).uri(path);
-        builder = builder
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, &self.user_agent);
+        builder = builder.header(ACCEPT, "application/json").header(USER_AGENT, &self.user_agent);
         if !content_type.is_empty() {
             builder = builder.header(CONTENT_TYPE, content_type);
         }
-        builder
-            .body(Body::from(body))
-            .map_err(|cause| transport(doing, cause))
+        builder.body(Body::from(body)).map_err(|cause| transport(doing, cause))
     }
 
     /// Sends and turns error statuses into errors.
     async fn send(&self, request: Request<Body>, doing: &str) -> Result<Response<Body>> {
-        let response = self
-            .kube
-            .send(request)
-            .await
-            .map_err(|cause| transport(doing, cause))?;
+        let response = self.kube.send(request).await.map_err(|cause| transport(doing, cause))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -272,18 +235,11 @@ fn object_path(of: Resource, namespace: &str, name: &str, subresource: &str) -> 
 
 async fn collect(response: Response<Body>, doing: &str) -> Result<Bytes> {
     let limited = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-    Ok(limited
-        .collect()
-        .await
-        .map_err(|cause| transport(doing, cause))?
-        .to_bytes())
+    Ok(limited.collect().await.map_err(|cause| transport(doing, cause))?.to_bytes())
 }
 
 fn transport(doing: &str, cause: impl std::fmt::Display) -> Error {
-    Error::Transport {
-        doing: doing.to_owned(),
-        cause: cause.to_string(),
-    }
+    Error::Transport { doing: doing.to_owned(), cause: cause.to_string() }
 }
 
 fn status_of(code: StatusCode, body: &[u8]) -> ApiStatus {
@@ -334,10 +290,7 @@ mod tests {
     #[test]
     fn queries_are_percent_encoded() {
         let mut query = Query::default();
-        query
-            .text("labelSelector", "a in (b,c)")
-            .text("fieldSelector", "")
-            .text("x", "1");
+        query.text("labelSelector", "a in (b,c)").text("fieldSelector", "").text("x", "1");
         assert_eq!(query.finish(), "?labelSelector=a%20in%20%28b%2Cc%29&x=1");
     }
 
@@ -352,9 +305,6 @@ mod tests {
         let path = |name, sub| object_path(kedge_api::resource::PODS, "ns", name, sub);
         assert_eq!(path("a", ""), "/api/v1/namespaces/ns/pods/a");
         assert_eq!(path("a", "status"), "/api/v1/namespaces/ns/pods/a/status");
-        assert_eq!(
-            object_path(kedge_api::resource::NODES, "", "n", ""),
-            "/api/v1/nodes/n"
-        );
+        assert_eq!(object_path(kedge_api::resource::NODES, "", "n", ""), "/api/v1/nodes/n");
     }
 }

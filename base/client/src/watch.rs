@@ -60,27 +60,15 @@ impl Client {
         let mut query = Query::default();
         query.text("watch", "true").text("allowWatchBookmarks", "true");
         query.text("timeoutSeconds", &options.timeout_s.to_string());
-        query
-            .text("labelSelector", &options.label_selector)
-            .text("fieldSelector", &options.field_selector);
+        query.text("labelSelector", &options.label_selector).text("fieldSelector", &options.field_selector);
         match &options.resource_version {
             Some(version) => query.text("resourceVersion", version),
-            None => query
-                .text("sendInitialEvents", "true")
-                .text("resourceVersionMatch", "NotOlderThan"),
+            None => query.text("sendInitialEvents", "true").text("resourceVersionMatch", "NotOlderThan"),
         };
         let path = format!("{}{}", of.path(options.namespace.as_deref()), query.finish());
-        let accept = if options.metadata_only {
-            METADATA_ONLY
-        } else {
-            "application/json"
-        };
+        let accept = if options.metadata_only { METADATA_ONLY } else { "application/json" };
         let response = self.open(&path, accept).await?;
-        Ok(Watch {
-            body: response.into_body(),
-            buffer: BytesMut::new(),
-            doing: format!("GET {path}"),
-        })
+        Ok(Watch { body: response.into_body(), buffer: BytesMut::new(), doing: format!("GET {path}") })
     }
 }
 
@@ -94,10 +82,7 @@ impl Watch {
             }
             if self.buffer.len() > FRAME_BYTES_MAX {
                 let cause = format!("a frame is larger than {FRAME_BYTES_MAX} bytes");
-                return Err(Error::Decode {
-                    doing: self.doing.clone(),
-                    cause,
-                });
+                return Err(Error::Decode { doing: self.doing.clone(), cause });
             }
             match self.body.frame().await {
                 None => return Ok(None),
@@ -107,10 +92,7 @@ impl Watch {
                     }
                 }
                 Some(Err(cause)) => {
-                    return Err(Error::Transport {
-                        doing: self.doing.clone(),
-                        cause: cause.to_string(),
-                    });
+                    return Err(Error::Transport { doing: self.doing.clone(), cause: cause.to_string() });
                 }
             }
         }
@@ -118,48 +100,31 @@ impl Watch {
 
     fn explain(&self, error: Error) -> Error {
         match error {
-            Error::Decode { cause, .. } => Error::Decode {
-                doing: self.doing.clone(),
-                cause,
-            },
+            Error::Decode { cause, .. } => Error::Decode { doing: self.doing.clone(), cause },
             Error::Api(_) | Error::Transport { .. } | Error::Config(_) => error,
         }
     }
 }
 
 fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<WatchEvent<T>> {
-    let broken = |cause: serde_json::Error| Error::Decode {
-        doing: String::new(),
-        cause: cause.to_string(),
-    };
+    let broken = |cause: serde_json::Error| Error::Decode { doing: String::new(), cause: cause.to_string() };
     let frame: Frame<'_> = serde_json::from_slice(line).map_err(broken)?;
     let object = frame.object.get();
     match frame.kind {
-        "ADDED" | "MODIFIED" => serde_json::from_str(object)
-            .map(WatchEvent::Applied)
-            .map_err(broken),
-        "DELETED" => serde_json::from_str(object)
-            .map(WatchEvent::Deleted)
-            .map_err(broken),
+        "ADDED" | "MODIFIED" => serde_json::from_str(object).map(WatchEvent::Applied).map_err(broken),
+        "DELETED" => serde_json::from_str(object).map(WatchEvent::Deleted).map_err(broken),
         "BOOKMARK" => {
             let bookmark: Bookmark = serde_json::from_str(object).map_err(broken)?;
-            let initial_end = bookmark
-                .metadata
-                .annotations
-                .contains_key("k8s.io/initial-events-end");
-            Ok(WatchEvent::Bookmark {
-                resource_version: bookmark.metadata.resource_version,
-                initial_end,
-            })
+            let initial_end = bookmark.metadata.annotations.contains_key("k8s.io/initial-events-end");
+            Ok(WatchEvent::Bookmark { resource_version: bookmark.metadata.resource_version, initial_end })
         }
         "ERROR" => {
             let status: ApiStatus = serde_json::from_str(object).map_err(broken)?;
             Err(Error::Api(status))
         }
-        other => Err(Error::Decode {
-            doing: String::new(),
-            cause: format!("unknown watch event type {other:?}"),
-        }),
+        other => {
+            Err(Error::Decode { doing: String::new(), cause: format!("unknown watch event type {other:?}") })
+        }
     }
 }
 
@@ -177,10 +142,9 @@ mod tests {
         let text = match decode::<Value>(line.as_bytes()) {
             Ok(WatchEvent::Applied(v)) => format!("applied {}", v["metadata"]["name"]),
             Ok(WatchEvent::Deleted(v)) => format!("deleted {}", v["metadata"]["name"]),
-            Ok(WatchEvent::Bookmark {
-                resource_version,
-                initial_end,
-            }) => format!("{resource_version} {initial_end}"),
+            Ok(WatchEvent::Bookmark { resource_version, initial_end }) => {
+                format!("{resource_version} {initial_end}")
+            }
             Err(error) => format!("error gone={} {error}", error.is_gone()),
         };
         assert!(text.starts_with(expected), "{line}: {text}");
@@ -188,26 +152,14 @@ mod tests {
 
     #[test]
     fn frames() {
-        check(
-            r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#,
-            "applied \"a\"",
-        );
-        check(
-            r#"{"type":"DELETED","object":{"metadata":{"name":"a"}}}"#,
-            "deleted \"a\"",
-        );
-        check(
-            r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"}}}"#,
-            "7 false",
-        );
+        check(r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#, "applied \"a\"");
+        check(r#"{"type":"DELETED","object":{"metadata":{"name":"a"}}}"#, "deleted \"a\"");
+        check(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"}}}"#, "7 false");
         check(
             r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7","annotations":{"k8s.io/initial-events-end":"true"}}}}"#,
             "7 true",
         );
-        check(
-            r#"{"type":"ERROR","object":{"code":410,"message":"too old"}}"#,
-            "error gone=true too old",
-        );
+        check(r#"{"type":"ERROR","object":{"code":410,"message":"too old"}}"#, "error gone=true too old");
         check(r#"{"type":"NONSENSE","object":{}}"#, "error gone=false");
         check("{", "error");
     }

@@ -17,10 +17,7 @@ pub struct ObjectKey {
 
 impl ObjectKey {
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> ObjectKey {
-        ObjectKey {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        ObjectKey { namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -56,11 +53,7 @@ pub struct ObjectCache<T> {
 
 impl<T> Default for ObjectCache<T> {
     fn default() -> Self {
-        ObjectCache {
-            objects: BTreeMap::new(),
-            pending: BTreeMap::new(),
-            subscribers_made: 0,
-        }
+        ObjectCache { objects: BTreeMap::new(), pending: BTreeMap::new(), subscribers_made: 0 }
     }
 }
 
@@ -106,12 +99,8 @@ impl<T> ObjectCache<T> {
 
     /// Replaces everything after a fresh list: what is not in `objects` is deleted.
     pub fn replace(&mut self, objects: BTreeMap<ObjectKey, T>) {
-        let gone: Vec<ObjectKey> = self
-            .objects
-            .keys()
-            .filter(|key| !objects.contains_key(*key))
-            .cloned()
-            .collect();
+        let gone: Vec<ObjectKey> =
+            self.objects.keys().filter(|key| !objects.contains_key(*key)).cloned().collect();
         for key in &gone {
             self.delete(key);
         }
@@ -141,11 +130,7 @@ impl<T> ObjectCache<T> {
         let pending = std::mem::take(pending);
         pending
             .into_iter()
-            .map(|(key, old)| Change {
-                new: self.objects.get(&key).cloned(),
-                old,
-                key,
-            })
+            .map(|(key, old)| Change { new: self.objects.get(&key).cloned(), old, key })
             .collect()
     }
 
@@ -164,10 +149,8 @@ mod tests {
     fn seen(cache: &mut ObjectCache<u32>, id: SubscriberId) -> String {
         let show = |value: Option<Arc<u32>>| value.map_or("-".to_owned(), |v| v.to_string());
         let changes = cache.drain(id);
-        let texts: Vec<String> = changes
-            .into_iter()
-            .map(|c| format!("{} {}>{}", c.key, show(c.old), show(c.new)))
-            .collect();
+        let texts: Vec<String> =
+            changes.into_iter().map(|c| format!("{} {}>{}", c.key, show(c.old), show(c.new))).collect();
         texts.join(", ")
     }
 

@@ -78,9 +78,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
     /// `key` could not be finished: it comes back after 5 ms, doubling to 5 min.
     pub fn failed(&mut self, key: &K, now: Time) {
         let count = self.failures.entry(key.clone()).or_insert(0);
-        let delay = RETRY_INITIAL
-            .saturating_mul(1u32 << (*count).min(20))
-            .min(RETRY_MAX);
+        let delay = RETRY_INITIAL.saturating_mul(1u32 << (*count).min(20)).min(RETRY_MAX);
         *count += 1;
         self.release(key);
         self.add_at(key.clone(), now + delay);
@@ -88,11 +86,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
 
     /// When `take` may next give something; None: only after an `add`.
     pub fn next_due(&self) -> Option<Time> {
-        if self.ready.is_empty() {
-            self.due.first().map(|(at, _)| *at)
-        } else {
-            Some(Time::ZERO)
-        }
+        if self.ready.is_empty() { self.due.first().map(|(at, _)| *at) } else { Some(Time::ZERO) }
     }
 
     pub fn len(&self) -> usize {

@@ -44,13 +44,7 @@ pub struct Ports {
 
 impl Default for Ports {
     fn default() -> Self {
-        Ports {
-            api: 6443,
-            kubelet: 10250,
-            proxy_health: 10256,
-            kubelet_health: 10248,
-            dns: 10053,
-        }
+        Ports { api: 6443, kubelet: 10250, proxy_health: 10256, kubelet_health: 10248, dns: 10053 }
     }
 }
 

@@ -77,11 +77,7 @@ pub struct Delegated<R> {
 
 impl<R: Reviews> Delegated<R> {
     pub fn new(reviews: R) -> Delegated<R> {
-        Delegated {
-            reviews,
-            tokens: Cache::default(),
-            accesses: Cache::default(),
-        }
+        Delegated { reviews, tokens: Cache::default(), accesses: Cache::default() }
     }
 
     /// Who calls; nobody is let in without credentials.
@@ -116,11 +112,7 @@ impl<R: Reviews> Delegated<R> {
                 asked
             }
         };
-        if verdict.allowed {
-            Ok(())
-        } else {
-            Err(Refusal::Forbidden(forbidden(who, what)))
-        }
+        if verdict.allowed { Ok(()) } else { Err(Refusal::Forbidden(forbidden(who, what))) }
     }
 }
 
@@ -128,12 +120,7 @@ impl<R: Reviews> Delegated<R> {
 fn forbidden(who: &Identity, what: &Access) -> String {
     let user = &who.user;
     match what {
-        Access::Resource {
-            verb,
-            resource,
-            subresource,
-            ..
-        } => {
+        Access::Resource { verb, resource, subresource, .. } => {
             format!(
                 "Forbidden (user={user}, verb={verb}, resource={resource}, subresource(s)=[{subresource}])\n"
             )
@@ -143,12 +130,7 @@ fn forbidden(who: &Identity, what: &Access) -> String {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers
-        .get(http::header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .trim()
-        .split_once(' ')?;
+    let (scheme, token) = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
@@ -164,10 +146,7 @@ impl<K, V> Default for Cache<K, V> {
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     fn get(&self, key: &K) -> Option<V> {
         let entries = self.0.lock().expect("no holder panics");
-        entries
-            .get(key)
-            .filter(|(until, _)| *until > Instant::now())
-            .map(|(_, value)| value.clone())
+        entries.get(key).filter(|(until, _)| *until > Instant::now()).map(|(_, value)| value.clone())
     }
 
     fn put(&self, key: K, value: V, life: Duration) {
@@ -200,10 +179,7 @@ mod tests {
         async fn access(&self, _: &Identity, what: &Access) -> Result<Verdict, Infallible> {
             self.0.fetch_add(1, Ordering::Relaxed);
             let allowed = matches!(what, Access::Resource { verb, .. } if verb == "get");
-            Ok(Verdict {
-                allowed,
-                reason: String::new(),
-            })
+            Ok(Verdict { allowed, reason: String::new() })
         }
 
         fn certificate(&self, _: &Peer) -> Option<Identity> {
@@ -212,10 +188,7 @@ mod tests {
     }
 
     fn peer() -> Peer {
-        Peer {
-            address: "10.0.0.1:1".parse().unwrap(),
-            certificates: Vec::new().into(),
-        }
+        Peer { address: "10.0.0.1:1".parse().unwrap(), certificates: Vec::new().into() }
     }
 
     fn header(value: &str) -> HeaderMap {
@@ -235,10 +208,7 @@ mod tests {
             name: "n".into(),
         };
         for _ in 0..3 {
-            let jane = delegated
-                .authenticate(&header("Bearer good"), &peer())
-                .await
-                .unwrap();
+            let jane = delegated.authenticate(&header("Bearer good"), &peer()).await.unwrap();
             assert_eq!(delegated.authorize(&jane, &access("get")).await, Ok(()));
             let refused = "Forbidden (user=jane, verb=create, resource=nodes, subresource(s)=[log])\n";
             assert_eq!(
@@ -257,14 +227,8 @@ mod tests {
     async fn nobody_is_let_in_without_credentials() {
         let fake = Fake::default();
         let delegated = Delegated::new(&fake);
-        assert_eq!(
-            delegated.authenticate(&HeaderMap::new(), &peer()).await,
-            Err(Refusal::Unauthorized)
-        );
-        assert_eq!(
-            delegated.authenticate(&header("Basic good"), &peer()).await,
-            Err(Refusal::Unauthorized)
-        );
+        assert_eq!(delegated.authenticate(&HeaderMap::new(), &peer()).await, Err(Refusal::Unauthorized));
+        assert_eq!(delegated.authenticate(&header("Basic good"), &peer()).await, Err(Refusal::Unauthorized));
         let mut stranger = peer();
         stranger.certificates = vec![vec![0].into()].into();
         assert_eq!(

@@ -28,13 +28,8 @@ impl Metrics {
 
     /// The answer to a GET of `/metrics`.
     pub fn response(&self) -> Response<BoxBody> {
-        let body = Full::from(self.text())
-            .map_err(|never| match never {})
-            .boxed_unsync();
-        let response = Response::builder()
-            .status(StatusCode::OK)
-            .header(CONTENT_TYPE, TYPE)
-            .body(body);
+        let body = Full::from(self.text()).map_err(|never| match never {}).boxed_unsync();
+        let response = Response::builder().status(StatusCode::OK).header(CONTENT_TYPE, TYPE).body(body);
         response.expect("a known header is well formed")
     }
 }

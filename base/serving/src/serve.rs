@@ -87,11 +87,7 @@ pub async fn serve<S: Service>(
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     loop {
-        let slot = slots
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = shutdown.wait_for(|stop| *stop) => break,
@@ -105,12 +101,7 @@ pub async fn serve<S: Service>(
                 continue;
             }
         };
-        let connection = Connection {
-            stream,
-            address,
-            limits,
-            watcher: graceful.watcher(),
-        };
+        let connection = Connection { stream, address, limits, watcher: graceful.watcher() };
         let (tls, service) = (tls.clone(), service.clone());
         tokio::spawn(async move {
             let _slot = slot;
@@ -119,10 +110,7 @@ pub async fn serve<S: Service>(
             }
         });
     }
-    if tokio::time::timeout(limits.drain, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
         tracing::debug!("open requests were cut off");
     }
     Ok(())
@@ -140,17 +128,8 @@ impl Connection {
         self.stream.set_nodelay(true)?;
         let handshake = TlsAcceptor::from(tls.config()).accept(self.stream);
         let stream = tokio::time::timeout(self.limits.handshake, handshake).await??;
-        let certificates = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .unwrap_or_default()
-            .to_vec()
-            .into();
-        let peer = Peer {
-            address: self.address,
-            certificates,
-        };
+        let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec().into();
+        let peer = Peer { address: self.address, certificates };
         let handler = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
             request.extensions_mut().insert(peer.clone());
@@ -158,10 +137,7 @@ impl Connection {
             async move { service.call(request).await }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.headers);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.headers);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -169,9 +145,7 @@ impl Connection {
             .max_header_list_size(self.limits.header_bytes_max)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(30));
-        let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), handler)
-            .into_owned();
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), handler).into_owned();
         self.watcher.watch(connection).await
     }
 }

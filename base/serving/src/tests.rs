@@ -29,9 +29,7 @@ fn pair(common_name: &str) -> (String, String) {
 async fn count(request: Request<BoxBody>) -> Result<Response<BoxBody>, Infallible> {
     let peer = request.extensions().get::<Peer>().unwrap();
     let text = peer.certificates.len().to_string();
-    Ok(Response::new(
-        Full::from(text).map_err(|never| match never {}).boxed_unsync(),
-    ))
+    Ok(Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync()))
 }
 
 async fn connect(
@@ -41,9 +39,7 @@ async fn connect(
     protocol: &[u8],
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap())
-        .unwrap();
+    roots.add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -60,28 +56,21 @@ async fn connect(
     };
     config.alpn_protocols = vec![protocol.to_vec()];
     let stream = TcpStream::connect(address).await?;
-    TlsConnector::from(Arc::new(config))
-        .connect(ServerName::try_from("localhost").unwrap(), stream)
-        .await
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
 async fn ask(stream: TlsStream<TcpStream>) -> String {
-    let request = Request::get("https://localhost/")
-        .header("host", "localhost")
-        .body(Empty::<Bytes>::new())
-        .unwrap();
+    let request =
+        Request::get("https://localhost/").header("host", "localhost").body(Empty::<Bytes>::new()).unwrap();
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let response = if h2 {
         let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         sender.send_request(request).await.unwrap()
     } else {
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         sender.send_request(request).await.unwrap()
     };
@@ -98,21 +87,12 @@ async fn a_server_from_start_to_end() {
     let server = tokio::spawn(serve(listener, tls.clone(), count, Limits::default(), stopped));
 
     for protocol in [b"h2".as_slice(), b"http/1.1"] {
-        assert_eq!(
-            ask(connect(address, &first.0, None, protocol).await.unwrap()).await,
-            "0"
-        );
-        assert_eq!(
-            ask(connect(address, &first.0, Some(&client), protocol).await.unwrap()).await,
-            "1"
-        );
+        assert_eq!(ask(connect(address, &first.0, None, protocol).await.unwrap()).await, "0");
+        assert_eq!(ask(connect(address, &first.0, Some(&client), protocol).await.unwrap()).await, "1");
     }
     tls.replace(&second.0, &second.1).unwrap();
     assert!(connect(address, &first.0, None, b"h2").await.is_err());
-    assert_eq!(
-        ask(connect(address, &second.0, None, b"h2").await.unwrap()).await,
-        "0"
-    );
+    assert_eq!(ask(connect(address, &second.0, None, b"h2").await.unwrap()).await, "0");
 
     stop.send(true).unwrap();
     server.await.unwrap().unwrap();

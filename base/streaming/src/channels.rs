@@ -26,42 +26,12 @@ pub struct Protocol {
 
 /// Ours, best first.
 const PROTOCOLS: [Protocol; 6] = [
-    Protocol {
-        name: "v5.channel.k8s.io",
-        is_base64: false,
-        has_status: true,
-        has_close: true,
-    },
-    Protocol {
-        name: "v4.channel.k8s.io",
-        is_base64: false,
-        has_status: true,
-        has_close: false,
-    },
-    Protocol {
-        name: "v4.base64.channel.k8s.io",
-        is_base64: true,
-        has_status: true,
-        has_close: false,
-    },
-    Protocol {
-        name: "channel.k8s.io",
-        is_base64: false,
-        has_status: false,
-        has_close: false,
-    },
-    Protocol {
-        name: "base64.channel.k8s.io",
-        is_base64: true,
-        has_status: false,
-        has_close: false,
-    },
-    Protocol {
-        name: "",
-        is_base64: false,
-        has_status: false,
-        has_close: false,
-    },
+    Protocol { name: "v5.channel.k8s.io", is_base64: false, has_status: true, has_close: true },
+    Protocol { name: "v4.channel.k8s.io", is_base64: false, has_status: true, has_close: false },
+    Protocol { name: "v4.base64.channel.k8s.io", is_base64: true, has_status: true, has_close: false },
+    Protocol { name: "channel.k8s.io", is_base64: false, has_status: false, has_close: false },
+    Protocol { name: "base64.channel.k8s.io", is_base64: true, has_status: false, has_close: false },
+    Protocol { name: "", is_base64: false, has_status: false, has_close: false },
 ];
 
 /// The subprotocol of a port-forward: SPDY/3.1 inside binary messages.
@@ -83,10 +53,7 @@ impl Protocol {
             Event::Text(text) if self.is_base64 => {
                 let digit = text.chars().next()?.to_digit(10)?;
                 let payload = from_base64(text.get(1..)?)?;
-                return Some(Message::Data {
-                    channel: digit as u8,
-                    bytes: payload.into(),
-                });
+                return Some(Message::Data { channel: digit as u8, bytes: payload.into() });
             }
             // A client may send text where bytes are meant.
             Event::Text(text) => text.into(),
@@ -94,13 +61,8 @@ impl Protocol {
             Event::Binary(_) | Event::Pong(_) => return None,
         };
         match *bytes.first()? {
-            CLOSE if self.has_close => Some(Message::ChannelClosed {
-                channel: *bytes.get(1)?,
-            }),
-            channel => Some(Message::Data {
-                channel,
-                bytes: bytes.slice(1..),
-            }),
+            CLOSE if self.has_close => Some(Message::ChannelClosed { channel: *bytes.get(1)? }),
+            channel => Some(Message::Data { channel, bytes: bytes.slice(1..) }),
         }
     }
 
@@ -141,19 +103,12 @@ mod tests {
     fn protocols_are_chosen_in_the_clients_order() {
         for (offered, chosen) in [
             ("v5.channel.k8s.io, v4.channel.k8s.io", Some("v5.channel.k8s.io")),
-            (
-                "v9.channel.k8s.io,v4.base64.channel.k8s.io",
-                Some("v4.base64.channel.k8s.io"),
-            ),
+            ("v9.channel.k8s.io,v4.base64.channel.k8s.io", Some("v4.base64.channel.k8s.io")),
             ("channel.k8s.io", Some("channel.k8s.io")),
             ("", Some("")),
             ("v9.channel.k8s.io", None),
         ] {
-            assert_eq!(
-                Protocol::negotiate(offered).map(|protocol| protocol.name),
-                chosen,
-                "{offered}"
-            );
+            assert_eq!(Protocol::negotiate(offered).map(|protocol| protocol.name), chosen, "{offered}");
         }
     }
 
@@ -166,10 +121,7 @@ mod tests {
             protocol.send(&mut client, STDIN, b"\x00\xff");
             server.handle(&client.poll_transmit().unwrap()).unwrap();
             let message = protocol.read(server.poll_event().unwrap());
-            let expected = Message::Data {
-                channel: STDIN,
-                bytes: Bytes::from_static(b"\x00\xff"),
-            };
+            let expected = Message::Data { channel: STDIN, bytes: Bytes::from_static(b"\x00\xff") };
             assert_eq!(message, Some(expected), "{name}");
         }
     }
@@ -177,19 +129,10 @@ mod tests {
     #[test]
     fn a_close_message_is_of_v5_alone() {
         let event = || Event::Binary(Bytes::from_static(&[255, 0]));
-        assert_eq!(
-            protocol("v5.channel.k8s.io").read(event()),
-            Some(Message::ChannelClosed { channel: 0 })
-        );
-        let data = Message::Data {
-            channel: 255,
-            bytes: Bytes::from_static(&[0]),
-        };
+        assert_eq!(protocol("v5.channel.k8s.io").read(event()), Some(Message::ChannelClosed { channel: 0 }));
+        let data = Message::Data { channel: 255, bytes: Bytes::from_static(&[0]) };
         assert_eq!(protocol("v4.channel.k8s.io").read(event()), Some(data));
-        for nonsense in [
-            Event::Binary(Bytes::new()),
-            Event::Binary(Bytes::from_static(&[255])),
-        ] {
+        for nonsense in [Event::Binary(Bytes::new()), Event::Binary(Bytes::from_static(&[255]))] {
             assert_eq!(protocol("v5.channel.k8s.io").read(nonsense), None);
         }
         for nonsense in ["", "x", "0*", "0Zg", "\u{e9}Zg=="] {

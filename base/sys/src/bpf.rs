@@ -89,11 +89,7 @@ fn bpf<T>(command: u32, attr: &mut T) -> io::Result<i32> {
     // SAFETY: the kernel reads and writes `size` bytes of `attr`; every pointer inside comes from a slice that the caller
     // borrows across the call, with the length that the map's key and value sizes demand (asserted by `Sizes::check`).
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result as i32)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
 }
 
 fn raw(fd: BorrowedFd<'_>) -> u32 {
@@ -117,11 +113,7 @@ impl Map {
     /// The sizes are the kernel's own, so that no caller can hand over a buffer that the kernel would overrun.
     pub fn new(fd: OwnedFd) -> io::Result<Map> {
         let (key_size, value_size) = map_sizes(fd.as_fd())?;
-        Ok(Map {
-            fd,
-            key_size,
-            value_size,
-        })
+        Ok(Map { fd, key_size, value_size })
     }
 
     pub fn open(pin: &Path) -> io::Result<Map> {
@@ -130,13 +122,8 @@ impl Map {
 
     fn elem(&self, command: u32, key: &[u8], value: u64, flags: u64) -> io::Result<()> {
         assert_eq!(key.len(), self.key_size, "a key has its map's size");
-        let mut attr = ElemAttr {
-            map_fd: raw(self.fd.as_fd()),
-            pad: 0,
-            key: key.as_ptr() as u64,
-            value,
-            flags,
-        };
+        let mut attr =
+            ElemAttr { map_fd: raw(self.fd.as_fd()), pad: 0, key: key.as_ptr() as u64, value, flags };
         bpf(command, &mut attr).map(drop)
     }
 
@@ -168,12 +155,7 @@ impl Map {
         let count = keys.len() / self.key_size;
         assert_eq!(keys.len(), count * self.key_size, "whole keys");
         assert_eq!(values.len(), count * self.value_size, "a value for each key");
-        self.batch(
-            MAP_UPDATE_BATCH,
-            keys.as_ptr() as u64,
-            values.as_ptr() as u64,
-            count,
-        )
+        self.batch(MAP_UPDATE_BATCH, keys.as_ptr() as u64, values.as_ptr() as u64, count)
     }
 
     pub fn delete_batch(&self, keys: &[u8]) -> io::Result<()> {
@@ -288,22 +270,14 @@ fn map_sizes(fd: BorrowedFd<'_>) -> io::Result<(usize, usize)> {
 /// Gives a map, program or link a name in a bpffs, by which it outlives its process.
 pub fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut attr = ObjAttr {
-        pathname: path.as_ptr() as u64,
-        bpf_fd: raw(fd),
-        file_flags: 0,
-    };
+    let mut attr = ObjAttr { pathname: path.as_ptr() as u64, bpf_fd: raw(fd), file_flags: 0 };
     bpf(OBJ_PIN, &mut attr).map(drop)
 }
 
 /// Opens what is pinned at `path`.
 pub fn get(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut attr = ObjAttr {
-        pathname: path.as_ptr() as u64,
-        bpf_fd: 0,
-        file_flags: 0,
-    };
+    let mut attr = ObjAttr { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
     bpf(OBJ_GET, &mut attr).map(owned)
 }
 
@@ -332,12 +306,7 @@ fn link_create(prog_fd: u32, target: u32, at: AttachType) -> io::Result<OwnedFd>
 
 /// Replaces a link's program between two packets. ENOLINK: its interface or cgroup is gone.
 pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
-    let mut attr = LinkUpdateAttr {
-        link_fd: raw(link),
-        new_prog_fd: raw(program),
-        flags: 0,
-        old_prog_fd: 0,
-    };
+    let mut attr = LinkUpdateAttr { link_fd: raw(link), new_prog_fd: raw(program), flags: 0, old_prog_fd: 0 };
     bpf(LINK_UPDATE, &mut attr).map(drop)
 }
 
@@ -362,9 +331,5 @@ pub fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
             &mut length,
         )
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(cookie)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(cookie) }
 }

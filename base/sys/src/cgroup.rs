@@ -44,10 +44,7 @@ impl Trees {
                 Some("cgroup") => {
                     let options = right.nth(1).unwrap_or_default().split(',');
                     for controller in options.filter(|option| is_controller(option)) {
-                        trees
-                            .v1
-                            .entry(controller.to_owned())
-                            .or_insert_with(|| mount_point.into());
+                        trees.v1.entry(controller.to_owned()).or_insert_with(|| mount_point.into());
                     }
                 }
                 _ => {}
@@ -72,25 +69,14 @@ impl Trees {
 }
 
 fn is_controller(option: &str) -> bool {
-    const OTHER: [&str; 7] = [
-        "rw",
-        "ro",
-        "xattr",
-        "noprefix",
-        "clone_children",
-        "none",
-        "cpuset_v2_mode",
-    ];
+    const OTHER: [&str; 7] = ["rw", "ro", "xattr", "noprefix", "clone_children", "none", "cpuset_v2_mode"];
     !OTHER.contains(&option) && !option.starts_with("release_agent")
 }
 
 /// Writes one value to a cgroup file: a single write, as the kernel demands.
 pub fn write(path: &Path, value: &str) -> io::Result<()> {
     use std::io::Write;
-    fs::OpenOptions::new()
-        .write(true)
-        .open(path)?
-        .write_all(value.as_bytes())
+    fs::OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
 pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
@@ -99,10 +85,7 @@ pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 }
 
 pub fn open_procs(directory: &Path) -> io::Result<OwnedFd> {
-    Ok(fs::OpenOptions::new()
-        .write(true)
-        .open(directory.join("cgroup.procs"))?
-        .into())
+    Ok(fs::OpenOptions::new().write(true).open(directory.join("cgroup.procs"))?.into())
 }
 
 /// Removes a cgroup and everything below it. A group that is gone already is success; a busy one is EBUSY.
@@ -147,10 +130,7 @@ mod tests {
         );
         assert_eq!(hybrid.unified, Some("/sys/fs/cgroup/unified".into()));
         assert_eq!(hybrid.v1["cpuacct"], Path::new("/sys/fs/cgroup/cpu,cpuacct"));
-        assert_eq!(
-            hybrid.v1.keys().collect::<Vec<_>>(),
-            ["cpu", "cpuacct", "memory", "name=systemd"]
-        );
+        assert_eq!(hybrid.v1.keys().collect::<Vec<_>>(), ["cpu", "cpuacct", "memory", "name=systemd"]);
         assert_eq!(hybrid.roots().len(), 4);
         assert!(!hybrid.is_v2());
         let mut v2 = Trees::parse("30 20 0:1 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");

@@ -73,10 +73,7 @@ pub unsafe fn fork(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked,
         pid if pid > 0 => {
             // SAFETY: the kernel has stored a descriptor of ours that nobody else knows.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Forked::Parent {
-                pid: pid as i32,
-                pidfd,
-            })
+            Ok(Forked::Parent { pid: pid as i32, pidfd })
         }
         _ => Err(crate::last_errno()),
     }
@@ -168,11 +165,7 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
 /// Must run in the child of [`spawn`]; it replaces the process image or returns an error.
 unsafe fn enter(plan: &ChildPlan) -> Result<(), Errno> {
     let check = |result: c_int| {
-        if result < 0 {
-            Err(crate::last_errno())
-        } else {
-            Ok(result)
-        }
+        if result < 0 { Err(crate::last_errno()) } else { Ok(result) }
     };
     for procs in &plan.cgroup_procs {
         // SAFETY: writes one byte of a constant.
@@ -202,14 +195,7 @@ unsafe fn enter(plan: &ChildPlan) -> Result<(), Errno> {
         libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut());
         let env: [*const c_char; 1] = [ptr::null()];
         let (argv, env) = (plan.argv.as_ptr(), env.as_ptr());
-        libc::syscall(
-            libc::SYS_execveat,
-            program,
-            c"".as_ptr(),
-            argv,
-            env,
-            libc::AT_EMPTY_PATH,
-        );
+        libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), argv, env, libc::AT_EMPTY_PATH);
     }
     Err(crate::last_errno())
 }

@@ -33,11 +33,7 @@ const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 0x04;
 const MOVE_MOUNT_T_EMPTY_PATH: c_uint = 0x40;
 
 fn check(result: libc::c_long) -> Result<(), Errno> {
-    if result < 0 {
-        Err(crate::last_errno())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(crate::last_errno()) } else { Ok(()) }
 }
 
 fn own(result: libc::c_long) -> Result<OwnedFd, Errno> {
@@ -83,14 +79,7 @@ impl Fs {
         let pointer = |text: Option<&CStr>| text.map_or(ptr::null(), CStr::as_ptr);
         // SAFETY: strings are terminated or null where the command takes none.
         check(unsafe {
-            libc::syscall(
-                libc::SYS_fsconfig,
-                self.0.as_raw_fd(),
-                cmd,
-                pointer(key),
-                pointer(value),
-                aux,
-            )
+            libc::syscall(libc::SYS_fsconfig, self.0.as_raw_fd(), cmd, pointer(key), pointer(value), aux)
         })
     }
 }
@@ -137,12 +126,7 @@ pub struct SetAttributes<'a> {
 
 pub fn set_attributes(mount: BorrowedFd<'_>, change: &SetAttributes<'_>) -> Result<(), Errno> {
     let attr = MountAttr {
-        set: change.set
-            | if change.user_namespace.is_some() {
-                attr::IDMAP
-            } else {
-                0
-            },
+        set: change.set | if change.user_namespace.is_some() { attr::IDMAP } else { 0 },
         clear: change.clear,
         propagation: change.propagation.map_or(0, |propagation| match propagation {
             Propagation::Private => libc::MS_PRIVATE,
@@ -158,14 +142,7 @@ pub fn set_attributes(mount: BorrowedFd<'_>, change: &SetAttributes<'_>) -> Resu
     let (fd, size) = (mount.as_raw_fd(), size_of::<MountAttr>());
     // SAFETY: the structure is the kernel's and its size is passed.
     check(unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            fd,
-            c"".as_ptr(),
-            flags,
-            ptr::from_ref(&attr),
-            size,
-        )
+        libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, ptr::from_ref(&attr), size)
     })
 }
 
@@ -178,16 +155,8 @@ pub fn set_root_propagation(propagation: Propagation) -> Result<(), Errno> {
     };
     // SAFETY: a constant path; the other pointers may be null for a propagation change.
     check(
-        unsafe {
-            libc::mount(
-                ptr::null(),
-                c"/".as_ptr(),
-                ptr::null(),
-                kind | libc::MS_REC,
-                ptr::null(),
-            )
-        }
-        .into(),
+        unsafe { libc::mount(ptr::null(), c"/".as_ptr(), ptr::null(), kind | libc::MS_REC, ptr::null()) }
+            .into(),
     )
 }
 
@@ -210,11 +179,7 @@ pub fn unmount_lazily(path: &CStr) -> Result<(), Errno> {
 pub fn new_detached(fstype: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Result<OwnedFd, Errno> {
     let fs = Fs::open(fstype)?;
     for (key, value) in options {
-        if value.is_empty() {
-            fs.set_flag(key)?
-        } else {
-            fs.set_string(key, value)?
-        }
+        if value.is_empty() { fs.set_flag(key)? } else { fs.set_string(key, value)? }
     }
     fs.mount(attributes)
 }

@@ -7,11 +7,7 @@ use crate::Errno;
 use crate::clone::flags;
 
 fn check(result: c_int) -> Result<(), Errno> {
-    if result < 0 {
-        Err(crate::last_errno())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(crate::last_errno()) } else { Ok(()) }
 }
 
 /// Enters the namespace behind `fd`, or with a pidfd all namespaces of `kinds` (`clone::flags`) of that process at once.
@@ -22,11 +18,7 @@ pub fn enter(fd: BorrowedFd<'_>, kinds: u64) -> Result<(), Errno> {
 
 /// Moves this thread into new namespaces.
 pub fn unshare(kinds: u64) -> Result<(), Errno> {
-    debug_assert_eq!(
-        kinds & libc::CLONE_FILES as u64,
-        0,
-        "descriptors stay shared between threads"
-    );
+    debug_assert_eq!(kinds & libc::CLONE_FILES as u64, 0, "descriptors stay shared between threads");
     // SAFETY: only CLONE_NEW* flags reach here.
     check(unsafe { libc::unshare(kinds as c_int) })
 }
@@ -54,11 +46,7 @@ pub fn bring_up_loopback() -> Result<(), Errno> {
         request.ifr_name[0] = b'l' as libc::c_char;
         request.ifr_name[1] = b'o' as libc::c_char;
         request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
-        check(libc::ioctl(
-            socket.as_raw_fd(),
-            libc::SIOCSIFFLAGS as _,
-            &raw const request,
-        ))
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request))
     }
 }
 

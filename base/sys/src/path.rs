@@ -44,11 +44,7 @@ fn open_with_mode(
     mode: u64,
     links: Links,
 ) -> Result<OwnedFd, Errno> {
-    let refuse = if links == Links::Refused {
-        RESOLVE_NO_SYMLINKS
-    } else {
-        0
-    };
+    let refuse = if links == Links::Refused { RESOLVE_NO_SYMLINKS } else { 0 };
     let how = OpenHow {
         flags: (flags | libc::O_CLOEXEC) as u64,
         mode,
@@ -84,21 +80,12 @@ pub fn ensure_file(root: BorrowedFd<'_>, path: &CStr, links: Links) -> Result<Ow
     let (parent, name) = split(path)?;
     let mut buffer = [0; PATH_MAX];
     ensure_parents(root, parent, links)?;
-    let directory = open_in_root(
-        root,
-        terminated(parent, &mut buffer)?,
-        libc::O_PATH | libc::O_DIRECTORY,
-        links,
-    )?;
+    let directory =
+        open_in_root(root, terminated(parent, &mut buffer)?, libc::O_PATH | libc::O_DIRECTORY, links)?;
     // A dangling link as last component is refused by O_NOFOLLOW: nothing is made where it points.
     let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_NOFOLLOW;
     open_with_mode(directory.as_fd(), name, flags, 0o644, Links::Refused)?;
-    open_in_root(
-        directory.as_fd(),
-        name,
-        libc::O_PATH | libc::O_NOFOLLOW,
-        Links::Refused,
-    )
+    open_in_root(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, Links::Refused)
 }
 
 /// Opens the directory that holds `path`, and returns the last component.
@@ -111,19 +98,13 @@ pub fn open_parent<'p>(
     let mut buffer = [0; PATH_MAX];
     ensure_parents(root, parent, links)?;
     let parent = terminated(parent, &mut buffer)?;
-    Ok((
-        open_in_root(root, parent, libc::O_PATH | libc::O_DIRECTORY, links)?,
-        name,
-    ))
+    Ok((open_in_root(root, parent, libc::O_PATH | libc::O_DIRECTORY, links)?, name))
 }
 
 /// Splits off the last component. `..` and an empty name are refused.
 fn split(path: &CStr) -> Result<(&[u8], &CStr), Errno> {
     let bytes = path.to_bytes();
-    let at = bytes
-        .iter()
-        .rposition(|byte| *byte == b'/')
-        .map_or(0, |slash| slash + 1);
+    let at = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
     let name = &path.to_bytes_with_nul()[at..];
     if matches!(&bytes[at..], b"" | b"." | b"..") {
         return Err(Errno::INVAL);
@@ -146,14 +127,7 @@ fn terminated<'b>(bytes: &[u8], buffer: &'b mut [u8; PATH_MAX]) -> Result<&'b CS
 /// Makes every missing directory of `path`, one component at a time, each resolved below the root again.
 fn ensure_parents(root: BorrowedFd<'_>, path: &[u8], links: Links) -> Result<(), Errno> {
     let mut buffer = [0; PATH_MAX];
-    if open_in_root(
-        root,
-        terminated(path, &mut buffer)?,
-        libc::O_PATH | libc::O_DIRECTORY,
-        links,
-    )
-    .is_ok()
-    {
+    if open_in_root(root, terminated(path, &mut buffer)?, libc::O_PATH | libc::O_DIRECTORY, links).is_ok() {
         return Ok(());
     }
     let mut end = 0;

@@ -9,11 +9,7 @@ use std::ptr;
 use crate::Errno;
 
 fn check(result: c_int) -> Result<(), Errno> {
-    if result < 0 {
-        Err(crate::last_errno())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(crate::last_errno()) } else { Ok(()) }
 }
 
 /// How a child ended.
@@ -159,10 +155,7 @@ pub fn limit_bounding_set(keep: u64) -> Result<(), Errno> {
 
 /// Sets permitted and effective; inheritable is always emptied (CVE-2022-24769 and its kin).
 pub fn set_capabilities(permitted: u64, effective: u64) -> Result<(), Errno> {
-    let header = CapHeader {
-        version: CAPABILITY_VERSION_3,
-        pid: 0,
-    };
+    let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     let word = |set: u64, index: u32| (set >> (32 * index)) as u32;
     let data = [0, 1].map(|index| CapData {
         effective: word(effective, index),
@@ -188,10 +181,7 @@ pub fn set_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
 }
 
 pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
-    let limit = libc::rlimit64 {
-        rlim_cur: soft,
-        rlim_max: hard,
-    };
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
     let none = ptr::null_mut::<libc::rlimit64>();
     // SAFETY: the structure is the kernel's; no old value is asked for.
     check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::from_ref(&limit), none) } as c_int)
@@ -320,10 +310,7 @@ pub use libc::sock_filter as SeccompInstruction;
 /// Loads a filter for this thread. Without no_new_privs it takes CAP_SYS_ADMIN.
 pub fn load_seccomp(program: &[SeccompInstruction]) -> Result<(), Errno> {
     let len = u16::try_from(program.len()).map_err(|_| Errno::TOOBIG)?;
-    let program = libc::sock_fprog {
-        len,
-        filter: program.as_ptr().cast_mut(),
-    };
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     let (op, none) = (libc::SECCOMP_SET_MODE_FILTER, 0);
     // SAFETY: the program outlives the call; the kernel copies and verifies it.
     check(unsafe { libc::syscall(libc::SYS_seccomp, op, none, ptr::from_ref(&program)) } as c_int)

@@ -15,22 +15,13 @@ use crate::Errno;
 const DESCRIPTORS_MAX: usize = 253;
 
 pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
 /// A listening socket `name` in `directory`. The address goes through the descriptor, because a socket path is at most 107 bytes.
 pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::net::bind(&socket, &address(directory, name)?)?;
     let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
     rustix::fs::chmod(path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
@@ -45,12 +36,8 @@ pub fn listen_again(socket: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::net::connect(&socket, &address(directory, name)?)?;
     Ok(socket)
 }
@@ -101,10 +88,7 @@ pub fn receive(socket: BorrowedFd<'_>, len_max: usize) -> Result<Option<Packet>,
         })
         .flatten()
         .collect();
-    if received
-        .flags
-        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
-    {
+    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         return Err(Errno::MSGSIZE);
     }
     bytes.truncate(received.bytes);
@@ -138,24 +122,14 @@ pub fn peer(socket: BorrowedFd<'_>) -> Result<Peer, Errno> {
     };
     // SAFETY: on success the kernel has stored a new descriptor that nobody else knows.
     let pidfd = (result == 0 && fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok(Peer {
-        pid: credentials.pid.as_raw_nonzero().get(),
-        uid: credentials.uid.as_raw(),
-        pidfd,
-    })
+    Ok(Peer { pid: credentials.pid.as_raw_nonzero().get(), uid: credentials.uid.as_raw(), pidfd })
 }
 
 /// Which of `fds` have something to read or have lost their peer, within `timeout_ms` (negative: for ever).
 /// An interruption by a signal is an empty answer.
 pub fn poll_readable(fds: &[BorrowedFd<'_>], timeout_ms: i32) -> Result<Vec<bool>, Errno> {
-    let mut polls: Vec<libc::pollfd> = fds
-        .iter()
-        .map(|fd| libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        })
-        .collect();
+    let mut polls: Vec<libc::pollfd> =
+        fds.iter().map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 }).collect();
     // SAFETY: the structures are initialised and their number is passed.
     let count = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, timeout_ms) };
     match count {

@@ -8,11 +8,7 @@ use crate::Errno;
 const TIOCGPTPEER: libc::c_ulong = 0x5441;
 
 fn check(result: libc::c_int) -> Result<libc::c_int, Errno> {
-    if result < 0 {
-        Err(crate::last_errno())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(crate::last_errno()) } else { Ok(result) }
 }
 
 /// Unlocks the master and opens its slave.
@@ -34,12 +30,7 @@ pub fn set_controlling() -> Result<(), Errno> {
 }
 
 pub fn resize(terminal: BorrowedFd<'_>, width: u16, height: u16) -> Result<(), Errno> {
-    let size = libc::winsize {
-        ws_row: height,
-        ws_col: width,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let size = libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the request takes a pointer to this structure.
     check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ as _, &raw const size) }).map(drop)
 }

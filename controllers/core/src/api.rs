@@ -106,10 +106,7 @@ impl Deployment {
     }
 
     pub fn condition(&self, r#type: &str) -> Option<&DeploymentCondition> {
-        self.status
-            .conditions
-            .iter()
-            .find(|condition| condition.r#type == r#type)
+        self.status.conditions.iter().find(|condition| condition.r#type == r#type)
     }
 }
 

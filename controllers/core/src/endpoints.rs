@@ -45,12 +45,7 @@ impl Controller for EndpointsController {
             if let Some(orphan) =
                 existing.filter(|endpoints| endpoints.metadata.labels.contains_key(MANAGED_BY))
             {
-                plan.push(Write::delete(
-                    ENDPOINTS,
-                    &key.namespace,
-                    &key.name,
-                    &orphan.metadata.uid,
-                ));
+                plan.push(Write::delete(ENDPOINTS, &key.namespace, &key.name, &orphan.metadata.uid));
             }
             return plan;
         };
@@ -101,12 +96,8 @@ fn normalized(subsets: &Value) -> String {
 }
 
 fn labels(service: &Service) -> Map<String, Value> {
-    let mut labels: Map<String, Value> = service
-        .metadata
-        .labels
-        .iter()
-        .map(|(key, value)| (key.clone(), value.as_str().into()))
-        .collect();
+    let mut labels: Map<String, Value> =
+        service.metadata.labels.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
     labels.insert(MANAGED_BY.to_owned(), "endpoint-controller".into());
     if service.is_headless() {
         labels.insert(HEADLESS.to_owned(), "".into());
@@ -118,16 +109,8 @@ fn labels(service: &Service) -> Map<String, Value> {
 fn subsets(service: &Service, pods: &[Arc<Pod>]) -> Value {
     type Group = (Vec<Value>, Vec<Value>, Vec<Value>);
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
-    let v6 = service
-        .spec
-        .ip_families
-        .first()
-        .is_some_and(|family| family == "IPv6");
-    for pod in pods
-        .iter()
-        .filter(|pod| is_published(service, pod))
-        .take(ADDRESSES_MAX)
-    {
+    let v6 = service.spec.ip_families.first().is_some_and(|family| family == "IPv6");
+    for pod in pods.iter().filter(|pod| is_published(service, pod)).take(ADDRESSES_MAX) {
         let Some(address) = service_pods::address(pod, v6) else {
             continue;
         };
@@ -135,21 +118,13 @@ fn subsets(service: &Service, pods: &[Arc<Pod>]) -> Value {
         if ports.is_empty() && !service.spec.ports.is_empty() {
             continue;
         }
-        let group = groups
-            .entry(json!(ports).to_string())
-            .or_insert_with(|| (ports, Vec::new(), Vec::new()));
+        let group = groups.entry(json!(ports).to_string()).or_insert_with(|| (ports, Vec::new(), Vec::new()));
         let ready = service.spec.publish_not_ready_addresses || pod.is_ready();
         let entry = endpoint_address(service, pod, &address);
-        if ready {
-            group.1.push(entry)
-        } else {
-            group.2.push(entry)
-        }
+        if ready { group.1.push(entry) } else { group.2.push(entry) }
     }
-    let list: Vec<Value> = groups
-        .into_values()
-        .map(|(ports, ready, not_ready)| subset(ports, ready, not_ready))
-        .collect();
+    let list: Vec<Value> =
+        groups.into_values().map(|(ports, ready, not_ready)| subset(ports, ready, not_ready)).collect();
     if list.is_empty() { Value::Null } else { list.into() }
 }
 
@@ -186,11 +161,7 @@ fn endpoint_address(service: &Service, pod: &Pod, address: &str) -> Value {
 
 fn subset(ports: Vec<Value>, ready: Vec<Value>, not_ready: Vec<Value>) -> Value {
     let mut subset = Map::new();
-    for (key, list) in [
-        ("addresses", ready),
-        ("notReadyAddresses", not_ready),
-        ("ports", ports),
-    ] {
+    for (key, list) in [("addresses", ready), ("notReadyAddresses", not_ready), ("ports", ports)] {
         if !list.is_empty() {
             subset.insert(key.to_owned(), list.into());
         }

@@ -39,9 +39,7 @@ impl Controller for EndpointSliceController {
             Changed::EndpointSlice { key, old, new } => {
                 let slices = [old, new].into_iter().flatten().filter(|slice| is_ours(slice));
                 let names = slices.filter_map(|slice| slice.service_name());
-                names
-                    .map(|name| ObjectKey::new(key.namespace.clone(), name))
-                    .collect()
+                names.map(|name| ObjectKey::new(key.namespace.clone(), name)).collect()
             }
             other => service_pods::keys(other, view),
         }
@@ -61,11 +59,8 @@ impl Controller for EndpointSliceController {
         let pods = service_pods::pods(&service, view);
         let mut plan = Plan::nothing();
         for v6 in families(&service) {
-            let family: Vec<Arc<EndpointSlice>> = existing
-                .iter()
-                .filter(|slice| (slice.address_type == "IPv6") == v6)
-                .cloned()
-                .collect();
+            let family: Vec<Arc<EndpointSlice>> =
+                existing.iter().filter(|slice| (slice.address_type == "IPv6") == v6).cloned().collect();
             reconcile_family(&service, &pods, v6, family, &mut plan);
         }
         plan
@@ -73,23 +68,14 @@ impl Controller for EndpointSliceController {
 }
 
 fn is_ours(slice: &EndpointSlice) -> bool {
-    slice
-        .metadata
-        .labels
-        .get(MANAGED_BY)
-        .is_some_and(|manager| manager == MANAGER)
+    slice.metadata.labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER)
 }
 
 fn families(service: &Service) -> Vec<bool> {
     if service.spec.ip_families.is_empty() {
         return vec![false];
     }
-    service
-        .spec
-        .ip_families
-        .iter()
-        .map(|family| family == "IPv6")
-        .collect()
+    service.spec.ip_families.iter().map(|family| family == "IPv6").collect()
 }
 
 type Ports = Vec<Value>;
@@ -105,9 +91,7 @@ fn reconcile_family(
     for pod in pods {
         if let Some(address) = service_pods::address(pod, v6) {
             let ports = ports(service, pod);
-            let group = wanted
-                .entry(json!(ports).to_string())
-                .or_insert_with(|| (ports, Vec::new()));
+            let group = wanted.entry(json!(ports).to_string()).or_insert_with(|| (ports, Vec::new()));
             group.1.push(endpoint(service, pod, &address));
         }
     }
@@ -138,12 +122,7 @@ fn reconcile_family(
     }
     for slice in spare {
         let meta = &slice.metadata;
-        plan.push(Write::delete(
-            ENDPOINT_SLICES,
-            &meta.namespace,
-            &meta.name,
-            &meta.uid,
-        ));
+        plan.push(Write::delete(ENDPOINT_SLICES, &meta.namespace, &meta.name, &meta.uid));
     }
 }
 
@@ -178,12 +157,8 @@ fn endpoint(service: &Service, pod: &Pod, address: &str) -> Value {
 }
 
 fn labels(service: &Service) -> Map<String, Value> {
-    let mut labels: Map<String, Value> = service
-        .metadata
-        .labels
-        .iter()
-        .map(|(key, value)| (key.clone(), value.as_str().into()))
-        .collect();
+    let mut labels: Map<String, Value> =
+        service.metadata.labels.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
     labels.insert(MANAGED_BY.to_owned(), MANAGER.into());
     labels.insert(SERVICE_NAME.to_owned(), service.metadata.name.as_str().into());
     if service.is_headless() {
@@ -219,33 +194,17 @@ fn update(service: &Service, slice: &EndpointSlice, ports: &Ports, endpoints: &[
         return;
     }
     let mut gone = Map::new();
-    for key in slice
-        .metadata
-        .labels
-        .keys()
-        .filter(|key| !labels.contains_key(*key))
-    {
+    for key in slice.metadata.labels.keys().filter(|key| !labels.contains_key(*key)) {
         gone.insert(key.clone(), Value::Null);
     }
     gone.extend(labels);
     let patch = json!({"metadata": {"labels": gone}, "endpoints": endpoints, "ports": ports});
-    plan.push(Write::merge(
-        ENDPOINT_SLICES,
-        &slice.metadata.namespace,
-        &slice.metadata.name,
-        "",
-        patch,
-    ));
+    plan.push(Write::merge(ENDPOINT_SLICES, &slice.metadata.namespace, &slice.metadata.name, "", patch));
 }
 
 /// Endpoints in a fixed order, so that the order in which pods are listed is no change.
 fn sorted(endpoints: &Value) -> Vec<String> {
-    let mut texts: Vec<String> = endpoints
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(Value::to_string)
-        .collect();
+    let mut texts: Vec<String> = endpoints.as_array().into_iter().flatten().map(Value::to_string).collect();
     texts.sort();
     texts
 }

@@ -24,15 +24,9 @@ pub struct Node {
 pub enum Act {
     /// No owner is left in the graph. Ask the server for each of these owners; if none answers with this uid, delete in the
     /// background.
-    DeleteUnlessOwned {
-        node: Node,
-        owners: Vec<(Option<Resource>, OwnerReference, ObjectKey)>,
-    },
+    DeleteUnlessOwned { node: Node, owners: Vec<(Option<Resource>, OwnerReference, ObjectKey)> },
     /// Some owners live, some are gone: drop the references to the gone ones (same question to the server first).
-    DropReferences {
-        node: Node,
-        owners: Vec<(Option<Resource>, OwnerReference, ObjectKey)>,
-    },
+    DropReferences { node: Node, owners: Vec<(Option<Resource>, OwnerReference, ObjectKey)> },
     /// An owner that is being deleted in the foreground waits for this one.
     DeleteForeground(Node),
     /// Take the owner's reference out of this dependent.
@@ -62,20 +56,13 @@ impl Graph {
     pub fn apply(&mut self, of: Resource, meta: &ObjectMeta) {
         self.forget_edges(&meta.uid);
         for owner in &meta.owner_references {
-            self.dependents
-                .entry(owner.uid.clone())
-                .or_default()
-                .insert(meta.uid.clone());
+            self.dependents.entry(owner.uid.clone()).or_default().insert(meta.uid.clone());
             // A foreground owner may have been waiting for this change.
             self.dirty.insert(owner.uid.clone());
         }
         let key = ObjectKey::new(meta.namespace.clone(), meta.name.clone());
         let entry = Entry {
-            node: Node {
-                of,
-                key,
-                uid: meta.uid.clone(),
-            },
+            node: Node { of, key, uid: meta.uid.clone() },
             owners: meta.owner_references.clone(),
             finalizers: meta.finalizers.clone(),
             deleting: meta.deletion_timestamp.is_some(),
@@ -86,14 +73,12 @@ impl Graph {
 
     pub fn delete(&mut self, uid: &str) {
         if let Some(entry) = self.by_uid.get(uid) {
-            self.dirty
-                .extend(entry.owners.iter().map(|owner| owner.uid.clone()));
+            self.dirty.extend(entry.owners.iter().map(|owner| owner.uid.clone()));
         }
         self.forget_edges(uid);
         self.by_uid.remove(uid);
         self.dirty.remove(uid);
-        self.dirty
-            .extend(self.dependents.get(uid).into_iter().flatten().cloned());
+        self.dirty.extend(self.dependents.get(uid).into_iter().flatten().cloned());
     }
 
     /// Look at this object again (an action failed).
@@ -104,11 +89,7 @@ impl Graph {
     /// Everything to be done about what changed since the last call.
     pub fn drain(&mut self) -> Vec<Act> {
         let dirty = std::mem::take(&mut self.dirty);
-        dirty
-            .iter()
-            .filter_map(|uid| self.by_uid.get(uid))
-            .flat_map(|entry| self.acts(entry))
-            .collect()
+        dirty.iter().filter_map(|uid| self.by_uid.get(uid)).flat_map(|entry| self.acts(entry)).collect()
     }
 
     fn acts(&self, entry: &Entry) -> Vec<Act> {
@@ -120,10 +101,8 @@ impl Graph {
                 (false, false) => Vec::new(),
             };
         }
-        let (gone, solid): (Vec<&OwnerReference>, Vec<&OwnerReference>) = entry
-            .owners
-            .iter()
-            .partition(|owner| !self.is_owner(entry, owner));
+        let (gone, solid): (Vec<&OwnerReference>, Vec<&OwnerReference>) =
+            entry.owners.iter().partition(|owner| !self.is_owner(entry, owner));
         if gone.is_empty() {
             return Vec::new();
         }
@@ -150,33 +129,18 @@ impl Graph {
     ) -> (Option<Resource>, OwnerReference, ObjectKey) {
         let resource = resource_of(&owner.api_version, &owner.kind);
         let namespaced = resource.is_none_or(|resource| resource.namespaced);
-        let namespace = if namespaced {
-            entry.node.key.namespace.clone()
-        } else {
-            String::new()
-        };
-        (
-            resource,
-            owner.clone(),
-            ObjectKey::new(namespace, owner.name.clone()),
-        )
+        let namespace = if namespaced { entry.node.key.namespace.clone() } else { String::new() };
+        (resource, owner.clone(), ObjectKey::new(namespace, owner.name.clone()))
     }
 
     fn dependents_of(&self, uid: &str) -> impl Iterator<Item = &Entry> {
-        self.dependents
-            .get(uid)
-            .into_iter()
-            .flatten()
-            .filter_map(|uid| self.by_uid.get(uid))
+        self.dependents.get(uid).into_iter().flatten().filter_map(|uid| self.by_uid.get(uid))
     }
 
     fn foreground(&self, entry: &Entry) -> Vec<Act> {
         let uid = &entry.node.uid;
         let blocks = |dependent: &&Entry| {
-            dependent
-                .owners
-                .iter()
-                .any(|o| o.uid == *uid && o.block_owner_deletion == Some(true))
+            dependent.owners.iter().any(|o| o.uid == *uid && o.block_owner_deletion == Some(true))
         };
         let mut acts: Vec<Act> = self
             .dependents_of(uid)
@@ -193,10 +157,7 @@ impl Graph {
         let uid = &entry.node.uid;
         let mut acts: Vec<Act> = self
             .dependents_of(uid)
-            .map(|dependent| Act::Orphan {
-                node: dependent.node.clone(),
-                owner_uid: uid.clone(),
-            })
+            .map(|dependent| Act::Orphan { node: dependent.node.clone(), owner_uid: uid.clone() })
             .collect();
         if acts.is_empty() {
             acts.push(without(entry, ORPHAN));
@@ -218,16 +179,8 @@ impl Graph {
 }
 
 fn without(entry: &Entry, finalizer: &str) -> Act {
-    let finalizers = entry
-        .finalizers
-        .iter()
-        .filter(|f| *f != finalizer)
-        .cloned()
-        .collect();
-    Act::RemoveFinalizer {
-        node: entry.node.clone(),
-        finalizers,
-    }
+    let finalizers = entry.finalizers.iter().filter(|f| *f != finalizer).cloned().collect();
+    Act::RemoveFinalizer { node: entry.node.clone(), finalizers }
 }
 
 /// The resource of an owner reference; None for kinds that are not built in.
@@ -251,10 +204,8 @@ pub fn resource(row: &'static kedge_api::kinds::Kind) -> Resource {
 
 /// The patch that takes references to these owners out of an object.
 pub fn drop_references(uid: &str, owner_uids: &[String]) -> Value {
-    let entries: Vec<Value> = owner_uids
-        .iter()
-        .map(|owner| json!({"$patch": "delete", "uid": owner}))
-        .collect();
+    let entries: Vec<Value> =
+        owner_uids.iter().map(|owner| json!({"$patch": "delete", "uid": owner})).collect();
     json!({"metadata": {"uid": uid, "ownerReferences": entries}})
 }
 

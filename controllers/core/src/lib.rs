@@ -48,13 +48,8 @@ pub fn controllers(settings: &Settings) -> Vec<Box<dyn Controller>> {
         Box::new(endpointslice::EndpointSliceController),
         Box::new(endpoints::EndpointsController),
         Box::new(service_account::ServiceAccountController),
-        Box::new(root_ca::RootCaPublisher {
-            ca_pem: settings.ca_pem.clone(),
-        }),
-        Box::new(node_ipam::NodeIpam::new(
-            &settings.cluster_cidr,
-            settings.node_prefix,
-        )),
+        Box::new(root_ca::RootCaPublisher { ca_pem: settings.ca_pem.clone() }),
+        Box::new(node_ipam::NodeIpam::new(&settings.cluster_cidr, settings.node_prefix)),
         Box::new(node_lifecycle::NodeLifecycle),
         Box::new(pod_gc::PodGc),
     ]

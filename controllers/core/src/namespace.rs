@@ -34,27 +34,16 @@ pub const FINALIZER: &str = "kubernetes";
 
 /// `remaining` is None before anything was swept and counted in this round.
 pub fn step(namespace: &Namespace, remaining: Option<&[Remaining]>, pods: usize, now: Time) -> Step {
-    let ours = namespace
-        .spec
-        .finalizers
-        .iter()
-        .any(|finalizer| finalizer == FINALIZER);
+    let ours = namespace.spec.finalizers.iter().any(|finalizer| finalizer == FINALIZER);
     if namespace.metadata.deletion_timestamp.is_none() || !ours {
         return Step::Nothing;
     }
     let Some(remaining) = remaining else {
         return Step::Sweep { pods_only: pods > 0 };
     };
-    let blocked = remaining
-        .iter()
-        .any(|entry| entry.count > 0 || entry.failure.is_some());
+    let blocked = remaining.iter().any(|entry| entry.count > 0 || entry.failure.is_some());
     if !blocked {
-        let others: Vec<&String> = namespace
-            .spec
-            .finalizers
-            .iter()
-            .filter(|f| *f != FINALIZER)
-            .collect();
+        let others: Vec<&String> = namespace.spec.finalizers.iter().filter(|f| *f != FINALIZER).collect();
         return Step::Finalize(json!({
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": namespace.metadata.name, "uid": namespace.metadata.uid},
@@ -62,16 +51,11 @@ pub fn step(namespace: &Namespace, remaining: Option<&[Remaining]>, pods: usize,
         }));
     }
     let conditions = conditions(&namespace.status.conditions, remaining, now);
-    Step::Wait {
-        conditions: (conditions != namespace.status.conditions).then_some(conditions),
-    }
+    Step::Wait { conditions: (conditions != namespace.status.conditions).then_some(conditions) }
 }
 
 fn conditions(standing: &[Condition], remaining: &[Remaining], now: Time) -> Vec<Condition> {
-    let failures: Vec<String> = remaining
-        .iter()
-        .filter_map(|entry| entry.failure.clone())
-        .collect();
+    let failures: Vec<String> = remaining.iter().filter_map(|entry| entry.failure.clone()).collect();
     let content: Vec<String> = remaining
         .iter()
         .filter(|entry| entry.count > 0)
@@ -81,10 +65,8 @@ fn conditions(standing: &[Condition], remaining: &[Remaining], now: Time) -> Vec
     for (name, count) in remaining.iter().flat_map(|entry| &entry.finalizers) {
         *finalizers.entry(name).or_insert(0) += count;
     }
-    let held: Vec<String> = finalizers
-        .iter()
-        .map(|(name, count)| format!("{name} in {count} resource instances"))
-        .collect();
+    let held: Vec<String> =
+        finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
     let told = |kind: &str, parts: &[String], good: (&str, &str), bad: (&str, &str)| {
         let (status, reason, message) = match parts.is_empty() {
             true => ("False", good.0, good.1.to_owned()),
@@ -108,10 +90,7 @@ fn conditions(standing: &[Condition], remaining: &[Remaining], now: Time) -> Vec
         told(
             "NamespaceDeletionContentFailure",
             &failures,
-            (
-                "ContentDeleted",
-                "All content successfully deleted, may be waiting on finalization",
-            ),
+            ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
             ("ContentDeletionFailed", "Failed to delete all resource types, "),
         ),
         told(
@@ -123,14 +102,8 @@ fn conditions(standing: &[Condition], remaining: &[Remaining], now: Time) -> Vec
         told(
             "NamespaceFinalizersRemaining",
             &held,
-            (
-                "ContentHasNoFinalizers",
-                "All content-preserving finalizers finished",
-            ),
-            (
-                "SomeFinalizersRemain",
-                "Some content in the namespace has finalizers remaining: ",
-            ),
+            ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+            ("SomeFinalizersRemain", "Some content in the namespace has finalizers remaining: "),
         ),
     ]
 }
@@ -144,9 +117,7 @@ fn make(
     now: Time,
 ) -> Condition {
     let before = standing.iter().find(|condition| condition.r#type == kind);
-    let since = before
-        .filter(|condition| condition.status == status)
-        .and_then(|c| c.last_transition_time);
+    let since = before.filter(|condition| condition.status == status).and_then(|c| c.last_transition_time);
     Condition {
         r#type: kind.to_owned(),
         status: status.to_owned(),
@@ -170,9 +141,7 @@ mod tests {
             Step::Wait { conditions } => {
                 let all = conditions.unwrap_or_default();
                 let bad = all.iter().filter(|condition| condition.is_true());
-                bad.map(|condition| condition.message.clone())
-                    .collect::<Vec<_>>()
-                    .join("; ")
+                bad.map(|condition| condition.message.clone()).collect::<Vec<_>>().join("; ")
             }
         };
         assert_eq!(text, expected);
@@ -189,12 +158,7 @@ mod tests {
         check(held, None, 0, "nothing");
         check(ending.clone(), None, 2, "sweep pods_only=true");
         check(ending.clone(), None, 0, "sweep pods_only=false");
-        check(
-            ending.clone(),
-            Some(vec![Remaining::default()]),
-            0,
-            "finalize [\"x/y\"]",
-        );
+        check(ending.clone(), Some(vec![Remaining::default()]), 0, "finalize [\"x/y\"]");
         let left = Remaining {
             resource: "pods".into(),
             count: 2,

@@ -18,11 +18,7 @@ pub struct NodeIpam {
 impl NodeIpam {
     /// `cluster_cidr` is IPv4, `10.244.0.0/16`; anything that cannot be read gives out nothing (the caller has checked it).
     pub fn new(cluster_cidr: &str, node_prefix: u8) -> NodeIpam {
-        let nothing = NodeIpam {
-            first: 0,
-            count: 0,
-            node_prefix,
-        };
+        let nothing = NodeIpam { first: 0, count: 0, node_prefix };
         let Some((address, prefix)) = cluster_cidr.split_once('/') else {
             return nothing;
         };
@@ -30,11 +26,7 @@ impl NodeIpam {
             (Ok(address), Ok(prefix))
                 if prefix <= node_prefix && node_prefix <= 32 && node_prefix - prefix < 32 =>
             {
-                NodeIpam {
-                    first: address.into(),
-                    count: 1 << (node_prefix - prefix),
-                    node_prefix,
-                }
+                NodeIpam { first: address.into(), count: 1 << (node_prefix - prefix), node_prefix }
             }
             _ => nothing,
         }
@@ -75,14 +67,11 @@ impl Controller for NodeIpam {
         let mut taken: BTreeSet<String> = nodes.iter().map(|node| node.spec.pod_cidr.clone()).collect();
         let mut plan = Plan::nothing();
         for node in nodes.iter().filter(|node| node.spec.pod_cidr.is_empty()) {
-            let free = (0..self.count)
-                .map(|index| self.nth(index))
-                .find(|cidr| !taken.contains(cidr));
+            let free = (0..self.count).map(|index| self.nth(index)).find(|cidr| !taken.contains(cidr));
             let Some(cidr) = free else {
                 let about = reference(NODES, &node.metadata);
                 let message = format!("Node {} status is now: CIDRNotAvailable", node.metadata.name);
-                plan.events
-                    .push(EventSpec::normal(&about, "CIDRNotAvailable", message));
+                plan.events.push(EventSpec::normal(&about, "CIDRNotAvailable", message));
                 continue;
             };
             let patch = json!({"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}});

@@ -76,14 +76,8 @@ impl Controller for NodeLifecycle {
 
 /// When the node counts as silent.
 fn heartbeat_deadline(node: &Node, view: &View<'_>) -> Time {
-    let lease = view
-        .leases
-        .get(LEASES, &node.metadata.name)
-        .and_then(|lease| lease.spec.renew_time);
-    let status = node
-        .status
-        .condition("Ready")
-        .and_then(|condition| condition.last_heartbeat_time);
+    let lease = view.leases.get(LEASES, &node.metadata.name).and_then(|lease| lease.spec.renew_time);
+    let status = node.status.condition("Ready").and_then(|condition| condition.last_heartbeat_time);
     match lease.max(status) {
         Some(beat) => Time(beat.0 + GRACE_S),
         None => Time(node.metadata.creation_timestamp.unwrap_or_default().0 + STARTUP_GRACE_S),
@@ -123,24 +117,16 @@ fn mark_unknown(node: &Node, conditions: &mut Vec<Condition>, now: Time, plan: &
         let about = reference(NODES, &node.metadata);
         let message = format!("Node {name} status is now: NodeNotReady");
         plan.push(
-            Write::merge(
-                NODES,
-                "",
-                name,
-                "status",
-                json!({"status": {"conditions": conditions}}),
-            )
-            .telling(EventSpec::normal(&about, "NodeNotReady", message)),
+            Write::merge(NODES, "", name, "status", json!({"status": {"conditions": conditions}}))
+                .telling(EventSpec::normal(&about, "NodeNotReady", message)),
         );
     }
 }
 
 /// The taints that the node's conditions ask for; all others stay.
 fn taint(node: &Node, conditions: &[Condition], now: Time, plan: &mut Plan) {
-    let ready = conditions
-        .iter()
-        .find(|condition| condition.r#type == "Ready")
-        .map_or("", |c| c.status.as_str());
+    let ready =
+        conditions.iter().find(|condition| condition.r#type == "Ready").map_or("", |c| c.status.as_str());
     let mut wanted: Vec<(&str, &str)> = Vec::new();
     match ready {
         "True" => {}
@@ -151,10 +137,7 @@ fn taint(node: &Node, conditions: &[Condition], now: Time, plan: &mut Plan) {
         wanted.push((UNSCHEDULABLE, "NoSchedule"));
     }
     for (kind, key) in WATCHED.iter().skip(1) {
-        if conditions
-            .iter()
-            .any(|condition| condition.r#type == *kind && condition.is_true())
-        {
+        if conditions.iter().any(|condition| condition.r#type == *kind && condition.is_true()) {
             wanted.push((key, "NoSchedule"));
         }
     }
@@ -163,18 +146,10 @@ fn taint(node: &Node, conditions: &[Condition], now: Time, plan: &mut Plan) {
             || WATCHED.iter().any(|(_, key)| *key == taint.key)
     };
     let is_wanted = |taint: &Taint| wanted.contains(&(taint.key.as_str(), taint.effect.as_str()));
-    let mut taints: Vec<Taint> = node
-        .spec
-        .taints
-        .iter()
-        .filter(|taint| !is_ours(taint) || is_wanted(taint))
-        .cloned()
-        .collect();
+    let mut taints: Vec<Taint> =
+        node.spec.taints.iter().filter(|taint| !is_ours(taint) || is_wanted(taint)).cloned().collect();
     for (key, effect) in &wanted {
-        if !taints
-            .iter()
-            .any(|taint| taint.key == *key && taint.effect == *effect)
-        {
+        if !taints.iter().any(|taint| taint.key == *key && taint.effect == *effect) {
             let time_added = Some(now);
             taints.push(Taint {
                 key: (*key).to_owned(),
@@ -185,13 +160,7 @@ fn taint(node: &Node, conditions: &[Condition], now: Time, plan: &mut Plan) {
         }
     }
     if taints != node.spec.taints {
-        plan.push(Write::merge(
-            NODES,
-            "",
-            &node.metadata.name,
-            "",
-            json!({"spec": {"taints": taints}}),
-        ));
+        plan.push(Write::merge(NODES, "", &node.metadata.name, "", json!({"spec": {"taints": taints}})));
     }
 }
 

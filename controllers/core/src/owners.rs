@@ -76,12 +76,7 @@ mod tests {
         let mut owner = meta(json!({"name": "rs", "namespace": "d", "uid": "1"}));
         owner.deletion_timestamp = owner_deleting.then(Default::default);
         let selector = Selector::from_map(&json!({"app": "a"}));
-        let claim = Claim {
-            owner: &owner,
-            owner_kind: REPLICA_SETS,
-            selector: &selector,
-            of: PODS,
-        };
+        let claim = Claim { owner: &owner, owner_kind: REPLICA_SETS, selector: &selector, of: PODS };
         let verdict = match claim.verdict(&meta(object.clone())) {
             Verdict::Mine => "mine",
             Verdict::Adopt(_) => "adopt",
@@ -95,21 +90,9 @@ mod tests {
     fn verdicts() {
         let owned = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": "1", "controller": true}]);
         let other = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "2", "controller": true}]);
-        check(
-            false,
-            json!({"labels": {"app": "a"}, "ownerReferences": owned}),
-            "mine",
-        );
-        check(
-            false,
-            json!({"labels": {"app": "b"}, "ownerReferences": owned}),
-            "release",
-        );
-        check(
-            true,
-            json!({"labels": {"app": "b"}, "ownerReferences": owned}),
-            "not mine",
-        );
+        check(false, json!({"labels": {"app": "a"}, "ownerReferences": owned}), "mine");
+        check(false, json!({"labels": {"app": "b"}, "ownerReferences": owned}), "release");
+        check(true, json!({"labels": {"app": "b"}, "ownerReferences": owned}), "not mine");
         check(false, json!({"labels": {"app": "a"}}), "adopt");
         check(true, json!({"labels": {"app": "a"}}), "not mine");
         check(
@@ -118,10 +101,6 @@ mod tests {
             "not mine",
         );
         check(false, json!({"labels": {"app": "b"}}), "not mine");
-        check(
-            false,
-            json!({"labels": {"app": "a"}, "ownerReferences": other}),
-            "not mine",
-        );
+        check(false, json!({"labels": {"app": "a"}, "ownerReferences": other}), "not mine");
     }
 }

@@ -72,10 +72,7 @@ impl Plan {
     }
 
     pub fn waiting(why: impl Into<String>) -> Plan {
-        Plan {
-            waiting_for: Some(why.into()),
-            ..Plan::default()
-        }
+        Plan { waiting_for: Some(why.into()), ..Plan::default() }
     }
 
     pub fn push(&mut self, write: Write) {
@@ -90,13 +87,7 @@ impl Plan {
 
 impl Write {
     fn new(of: Resource, namespace: &str, op: Op) -> Write {
-        Write {
-            of,
-            namespace: namespace.to_owned(),
-            op,
-            on_success: None,
-            on_failure: None,
-        }
+        Write { of, namespace: namespace.to_owned(), op, on_success: None, on_failure: None }
     }
 
     pub fn create(of: Resource, namespace: &str, object: Value) -> Write {
@@ -110,51 +101,26 @@ impl Write {
         subresource: &'static str,
         patch: Value,
     ) -> Write {
-        let op = Op::Patch {
-            name: name.to_owned(),
-            subresource,
-            strategic: false,
-            patch,
-        };
+        let op = Op::Patch { name: name.to_owned(), subresource, strategic: false, patch };
         Write::new(of, namespace, op)
     }
 
     pub fn strategic(of: Resource, namespace: &str, name: &str, patch: Value) -> Write {
-        let op = Op::Patch {
-            name: name.to_owned(),
-            subresource: "",
-            strategic: true,
-            patch,
-        };
+        let op = Op::Patch { name: name.to_owned(), subresource: "", strategic: true, patch };
         Write::new(of, namespace, op)
     }
 
     pub fn replace(of: Resource, namespace: &str, name: &str, object: Value) -> Write {
-        Write::new(
-            of,
-            namespace,
-            Op::Replace {
-                name: name.to_owned(),
-                object,
-            },
-        )
+        Write::new(of, namespace, Op::Replace { name: name.to_owned(), object })
     }
 
     pub fn delete(of: Resource, namespace: &str, name: &str, uid: &str) -> Write {
-        let op = Op::Delete {
-            name: name.to_owned(),
-            uid: uid.to_owned(),
-            grace_period_s: None,
-        };
+        let op = Op::Delete { name: name.to_owned(), uid: uid.to_owned(), grace_period_s: None };
         Write::new(of, namespace, op)
     }
 
     pub fn force_delete(of: Resource, namespace: &str, name: &str, uid: &str) -> Write {
-        let op = Op::Delete {
-            name: name.to_owned(),
-            uid: uid.to_owned(),
-            grace_period_s: Some(0),
-        };
+        let op = Op::Delete { name: name.to_owned(), uid: uid.to_owned(), grace_period_s: Some(0) };
         Write::new(of, namespace, op)
     }
 
@@ -183,20 +149,10 @@ pub fn reference(of: Resource, meta: &kedge_api::ObjectMeta) -> Value {
 
 impl EventSpec {
     pub fn normal(about: &Value, reason: &'static str, message: impl Into<String>) -> EventSpec {
-        EventSpec {
-            about: about.clone(),
-            kind: "Normal",
-            reason,
-            message: message.into(),
-        }
+        EventSpec { about: about.clone(), kind: "Normal", reason, message: message.into() }
     }
 
     pub fn warning(about: &Value, reason: &'static str, message: impl Into<String>) -> EventSpec {
-        EventSpec {
-            about: about.clone(),
-            kind: "Warning",
-            reason,
-            message: message.into(),
-        }
+        EventSpec { about: about.clone(), kind: "Warning", reason, message: message.into() }
     }
 }

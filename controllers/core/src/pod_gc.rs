@@ -39,11 +39,7 @@ impl Controller for PodGc {
             _ => false,
         };
         // One key: the threshold is about all pods together.
-        if concerns {
-            vec![ObjectKey::default()]
-        } else {
-            Vec::new()
-        }
+        if concerns { vec![ObjectKey::default()] } else { Vec::new() }
     }
 
     fn reconcile(&self, view: &View<'_>, _key: &ObjectKey, context: &Context) -> Plan {
@@ -63,10 +59,7 @@ impl Controller for PodGc {
         if terminated.len() > TERMINATED_MAX {
             terminated.sort_by_key(|pod| pod.metadata.creation_timestamp);
             let excess = terminated.len() - TERMINATED_MAX;
-            terminated
-                .iter()
-                .take(excess)
-                .for_each(|pod| plan.push(remove(pod)));
+            terminated.iter().take(excess).for_each(|pod| plan.push(remove(pod)));
         }
         plan
     }
@@ -82,10 +75,7 @@ fn is_orphan(pod: &Pod, view: &View<'_>) -> bool {
 
 /// First told to the object, then removed once the quarantine is over.
 fn remove_orphan(pod: &Pod, now: Time, plan: &mut Plan) {
-    let told = pod
-        .status
-        .condition("DisruptionTarget")
-        .and_then(|condition| condition.last_transition_time);
+    let told = pod.status.condition("DisruptionTarget").and_then(|condition| condition.last_transition_time);
     match told {
         None => plan.push(fail(pod, now)),
         Some(since) if since.0 + ORPHAN_QUARANTINE_S <= now.0 => plan.push(remove(pod)),
@@ -98,11 +88,7 @@ fn fail(pod: &Pod, now: Time) -> Write {
         "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
         "message": "PodGC: node no longer exists", "lastTransitionTime": now,
     });
-    let phase = if pod.is_terminal() {
-        pod.status.phase.as_str()
-    } else {
-        "Failed"
-    };
+    let phase = if pod.is_terminal() { pod.status.phase.as_str() } else { "Failed" };
     let patch = json!({"status": {"phase": phase, "conditions": [condition]}});
     let mut write = Write::strategic(PODS, &pod.metadata.namespace, &pod.metadata.name, patch);
     if let crate::Op::Patch { subresource, .. } = &mut write.op {
@@ -112,10 +98,5 @@ fn fail(pod: &Pod, now: Time) -> Write {
 }
 
 fn remove(pod: &Pod) -> Write {
-    Write::force_delete(
-        PODS,
-        &pod.metadata.namespace,
-        &pod.metadata.name,
-        &pod.metadata.uid,
-    )
+    Write::force_delete(PODS, &pod.metadata.namespace, &pod.metadata.name, &pod.metadata.uid)
 }

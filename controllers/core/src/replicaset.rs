@@ -34,11 +34,8 @@ impl Controller for ReplicaSetController {
         match change {
             Changed::ReplicaSet { key, .. } => vec![key.clone()],
             Changed::Pod { old, new, .. } => {
-                let mut keys: Vec<ObjectKey> = [old, new]
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|pod| owner_key(&pod.metadata))
-                    .collect();
+                let mut keys: Vec<ObjectKey> =
+                    [old, new].into_iter().flatten().filter_map(|pod| owner_key(&pod.metadata)).collect();
                 let orphan = new.as_ref().filter(|pod| pod.metadata.controller().is_none());
                 keys.extend(orphan.into_iter().flat_map(|pod| possible_owners(pod, view)));
                 keys
@@ -82,12 +79,7 @@ fn possible_owners(pod: &Pod, view: &View<'_>) -> Vec<ObjectKey> {
 }
 
 fn claim(set: &ReplicaSet, selector: &Selector, view: &View<'_>, plan: &mut Plan) -> Vec<Arc<Pod>> {
-    let claim = Claim {
-        owner: &set.metadata,
-        owner_kind: REPLICA_SETS,
-        selector,
-        of: PODS,
-    };
+    let claim = Claim { owner: &set.metadata, owner_kind: REPLICA_SETS, selector, of: PODS };
     let mut owned = Vec::new();
     for pod in view.pods.list(Some(&set.metadata.namespace)) {
         match claim.verdict(&pod.metadata) {
@@ -116,16 +108,8 @@ fn scale(set: &ReplicaSet, owned: &[Arc<Pod>], view: &View<'_>, plan: &mut Plan)
         for _ in 0..(wanted - active.len()).min(BURST_MAX) {
             plan.push(
                 Write::create(PODS, &set.metadata.namespace, pod.clone())
-                    .telling(EventSpec::normal(
-                        &about,
-                        "SuccessfulCreate",
-                        "Created pod: {name}",
-                    ))
-                    .or_telling(EventSpec::warning(
-                        &about,
-                        "FailedCreate",
-                        "Error creating: {error}",
-                    )),
+                    .telling(EventSpec::normal(&about, "SuccessfulCreate", "Created pod: {name}"))
+                    .or_telling(EventSpec::warning(&about, "FailedCreate", "Error creating: {error}")),
             );
         }
     } else {
@@ -139,11 +123,7 @@ fn scale(set: &ReplicaSet, owned: &[Arc<Pod>], view: &View<'_>, plan: &mut Plan)
                         "SuccessfulDelete",
                         format!("Deleted pod: {}", meta.name),
                     ))
-                    .or_telling(EventSpec::warning(
-                        &about,
-                        "FailedDelete",
-                        "Error deleting: {error}",
-                    )),
+                    .or_telling(EventSpec::warning(&about, "FailedDelete", "Error deleting: {error}")),
             );
         }
     }
@@ -157,15 +137,9 @@ fn pod_from_template(set: &ReplicaSet) -> Value {
             metadata.insert(key.to_owned(), value.clone());
         }
     }
-    metadata.insert(
-        "generateName".to_owned(),
-        format!("{}-", set.metadata.name).into(),
-    );
+    metadata.insert("generateName".to_owned(), format!("{}-", set.metadata.name).into());
     metadata.insert("namespace".to_owned(), set.metadata.namespace.as_str().into());
-    metadata.insert(
-        "ownerReferences".to_owned(),
-        json!([owner_reference(REPLICA_SETS, &set.metadata)]),
-    );
+    metadata.insert("ownerReferences".to_owned(), json!([owner_reference(REPLICA_SETS, &set.metadata)]));
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
 }
 
@@ -194,13 +168,8 @@ fn victims<'a>(
             .get("controller.kubernetes.io/pod-deletion-cost")
             .and_then(|text| text.parse().ok())
             .unwrap_or(0);
-        let restarts: i32 = pod
-            .status
-            .container_statuses
-            .iter()
-            .map(|status| status.restart_count)
-            .max()
-            .unwrap_or(0);
+        let restarts: i32 =
+            pod.status.container_statuses.iter().map(|status| status.restart_count).max().unwrap_or(0);
         (
             !pod.spec.node_name.is_empty(),
             phase,
@@ -229,12 +198,7 @@ fn related_pods_per_node(set: &ReplicaSet, view: &View<'_>) -> BTreeMap<String, 
         .collect();
     let mut counts = BTreeMap::new();
     for pod in view.pods.list(Some(&set.metadata.namespace)) {
-        if is_active(&pod)
-            && pod
-                .metadata
-                .controller()
-                .is_some_and(|owner| related.contains(&owner.uid))
-        {
+        if is_active(&pod) && pod.metadata.controller().is_some_and(|owner| related.contains(&owner.uid)) {
             *counts.entry(pod.spec.node_name.clone()).or_insert(0) += 1;
         }
     }
@@ -242,10 +206,7 @@ fn related_pods_per_node(set: &ReplicaSet, view: &View<'_>) -> BTreeMap<String, 
 }
 
 fn ready_since(pod: &Pod) -> Option<Time> {
-    pod.status
-        .condition("Ready")
-        .filter(|condition| condition.is_true())
-        .and_then(|c| c.last_transition_time)
+    pod.status.condition("Ready").filter(|condition| condition.is_true()).and_then(|c| c.last_transition_time)
 }
 
 /// When the pod counts as available: ready for `min_ready_s`. None while it is not ready.
@@ -286,20 +247,12 @@ fn update_status(set: &ReplicaSet, owned: &[Arc<Pod>], context: &Context, plan: 
     if status != set.status {
         let meta = &set.metadata;
         let patch = json!({"status": status_patch(&status)});
-        plan.push(Write::merge(
-            REPLICA_SETS,
-            &meta.namespace,
-            &meta.name,
-            "status",
-            patch,
-        ));
+        plan.push(Write::merge(REPLICA_SETS, &meta.namespace, &meta.name, "status", patch));
     }
 }
 
 fn set_failure_condition(conditions: &mut Vec<Condition>, context: &Context) {
-    let standing = conditions
-        .iter()
-        .position(|condition| condition.r#type == "ReplicaFailure");
+    let standing = conditions.iter().position(|condition| condition.r#type == "ReplicaFailure");
     match (&context.last_failure, standing) {
         (Some(message), None) => conditions.push(Condition {
             r#type: "ReplicaFailure".to_owned(),

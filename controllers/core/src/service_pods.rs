@@ -20,17 +20,10 @@ pub fn keys(change: &Changed, view: &View<'_>) -> Vec<ObjectKey> {
             let services = view.services.list(Some(&key.namespace));
             let selects = |service: &&Arc<Service>| {
                 selector(service).is_some_and(|s| {
-                    [old, new]
-                        .into_iter()
-                        .flatten()
-                        .any(|pod| s.matches(&pod.metadata.labels))
+                    [old, new].into_iter().flatten().any(|pod| s.matches(&pod.metadata.labels))
                 })
             };
-            services
-                .iter()
-                .filter(selects)
-                .map(|service| service_key(service))
-                .collect()
+            services.iter().filter(selects).map(|service| service_key(service)).collect()
         }
         _ => Vec::new(),
     }
@@ -42,11 +35,7 @@ fn service_key(service: &Service) -> ObjectKey {
 
 /// None for services without a selector: their endpoints are somebody else's.
 pub fn selector(service: &Service) -> Option<Selector> {
-    let labels = service
-        .spec
-        .selector
-        .as_ref()
-        .filter(|labels| !labels.is_empty())?;
+    let labels = service.spec.selector.as_ref().filter(|labels| !labels.is_empty())?;
     Some(Selector::from_map(&json!(labels)))
 }
 
@@ -76,9 +65,7 @@ pub fn pods(service: &Service, view: &View<'_>) -> Vec<Arc<Pod>> {
 pub fn address(pod: &Pod, v6: bool) -> Option<String> {
     let fits = |text: &&str| text.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6() == v6);
     let all = pod.status.pod_ips.iter().map(|ip| ip.ip.as_str());
-    all.chain([pod.status.pod_ip.as_str()])
-        .find(|text| fits(text))
-        .map(str::to_owned)
+    all.chain([pod.status.pod_ip.as_str()]).find(|text| fits(text)).map(str::to_owned)
 }
 
 /// The number behind a service port on this pod; None where the pod has no port of that name.
@@ -87,23 +74,10 @@ pub fn target_port(port: &ServicePort, pod: &Pod) -> Option<u16> {
         None | Some(IntOrString::Int(0)) => Some(port.port),
         Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
         Some(IntOrString::String(name)) => {
-            let sidecars = pod
-                .spec
-                .init_containers
-                .iter()
-                .filter(|container| container.is_sidecar());
-            let mut ports = pod
-                .spec
-                .containers
-                .iter()
-                .chain(sidecars)
-                .flat_map(|container| &container.ports);
+            let sidecars = pod.spec.init_containers.iter().filter(|container| container.is_sidecar());
+            let mut ports = pod.spec.containers.iter().chain(sidecars).flat_map(|container| &container.ports);
             let found = ports.find(|candidate| {
-                let protocol = if candidate.protocol.is_empty() {
-                    "TCP"
-                } else {
-                    &candidate.protocol
-                };
+                let protocol = if candidate.protocol.is_empty() { "TCP" } else { &candidate.protocol };
                 candidate.name == *name && protocol == port.protocol.as_str()
             })?;
             u16::try_from(found.container_port).ok()

@@ -18,10 +18,7 @@ impl<T> Lister<T> for ObjectCache<T> {
     }
 
     fn list(&self, namespace: Option<&str>) -> Vec<Arc<T>> {
-        namespace.map_or_else(
-            || ObjectCache::list(self),
-            |namespace| self.list_namespace(namespace),
-        )
+        namespace.map_or_else(|| ObjectCache::list(self), |namespace| self.list_namespace(namespace))
     }
 }
 

@@ -69,13 +69,18 @@ pub trait Runtime: Send + Sync {
     async fn remove_container(&self, id: &ContainerId) -> Result<()>;
     async fn container_status(&self, id: &ContainerId) -> Result<ContainerStatus>;
     async fn list_containers(&self) -> Result<Vec<ContainerStatus>>;
-    async fn update_container_resources(&self, id: &ContainerId, resources: LinuxContainerResources) -> Result<()>;
+    async fn update_container_resources(
+        &self,
+        id: &ContainerId,
+        resources: LinuxContainerResources,
+    ) -> Result<()>;
     /// Reopens the log file after the kubelet has renamed it.
     async fn reopen_container_log(&self, id: &ContainerId) -> Result<()>;
 
     /// Runs a command to its end. Output beyond 16 MiB is cut. A timeout of 0 is none; on timeout the whole exec tree is killed
     /// and `DeadlineExceeded` is returned.
-    async fn exec_sync(&self, id: &ContainerId, cmd: Vec<String>, timeout_s: i64) -> Result<ExecSyncResponse>;
+    async fn exec_sync(&self, id: &ContainerId, cmd: Vec<String>, timeout_s: i64)
+    -> Result<ExecSyncResponse>;
     /// Starts a command with open streams (kubectl exec).
     async fn exec(&self, id: &ContainerId, request: ExecRequest) -> Result<ExecStreams>;
     /// Connects to the streams of a running container (kubectl attach).

@@ -65,9 +65,7 @@ pub fn resolve(is_privileged: bool, add: &[String], drop: &[String]) -> Result<u
     let is_all = |name: &String| name.eq_ignore_ascii_case("ALL") || name.eq_ignore_ascii_case("CAP_ALL");
     let bits = |names: &[String]| -> Result<u64, String> {
         let single = names.iter().filter(|name| !is_all(name));
-        single
-            .map(|name| bit(name).ok_or_else(|| name.clone()))
-            .try_fold(0, |set, bit| Ok(set | bit?))
+        single.map(|name| bit(name).ok_or_else(|| name.clone())).try_fold(0, |set, bit| Ok(set | bit?))
     };
     let mut set = DEFAULT;
     if drop.iter().any(is_all) {
@@ -113,11 +111,7 @@ mod tests {
         .sum();
         check(&[], &[], Ok(default));
         check(&["NET_ADMIN"], &["ALL"], Ok(of("NET_ADMIN")));
-        check(
-            &["CAP_SYS_TIME"],
-            &["chown"],
-            Ok((default | of("SYS_TIME")) & !of("CHOWN")),
-        );
+        check(&["CAP_SYS_TIME"], &["chown"], Ok((default | of("SYS_TIME")) & !of("CHOWN")));
         check(&["ALL"], &["SYS_ADMIN"], Ok(ALL & !of("SYS_ADMIN")));
         check(&["ALL"], &["ALL"], Ok(ALL));
         check(&["FLY"], &[], Err("FLY".into()));

@@ -11,11 +11,7 @@ pub struct Write {
 }
 
 fn write(controller: &'static str, file: &str, value: impl ToString) -> Write {
-    Write {
-        controller,
-        file: file.to_owned(),
-        value: value.to_string(),
-    }
+    Write { controller, file: file.to_owned(), value: value.to_string() }
 }
 
 /// CPU shares (2 to 262144) to weight (1 to 10000), as the kubelet and every runtime convert them: so that 1024 is 100 on a curve
@@ -36,18 +32,10 @@ pub fn weight_of_shares(shares: i64) -> u64 {
 pub fn v1(resources: &LinuxContainerResources) -> Vec<Write> {
     let mut writes = Vec::new();
     if resources.memory_limit_bytes > 0 {
-        writes.push(write(
-            "memory",
-            "memory.limit_in_bytes",
-            resources.memory_limit_bytes,
-        ));
+        writes.push(write("memory", "memory.limit_in_bytes", resources.memory_limit_bytes));
     }
     if resources.memory_swap_limit_bytes > 0 {
-        writes.push(write(
-            "memory",
-            "memory.memsw.limit_in_bytes",
-            resources.memory_swap_limit_bytes,
-        ));
+        writes.push(write("memory", "memory.memsw.limit_in_bytes", resources.memory_swap_limit_bytes));
     }
     if resources.cpu_shares > 0 {
         writes.push(write("cpu", "cpu.shares", resources.cpu_shares.max(2)));
@@ -78,11 +66,7 @@ pub fn v2(resources: &LinuxContainerResources) -> Vec<Write> {
     if resources.cpu_shares > 0 {
         writes.push(write("cpu", "cpu.weight", weight_of_shares(resources.cpu_shares)));
     }
-    let period = if resources.cpu_period_us > 0 {
-        resources.cpu_period_us
-    } else {
-        100_000
-    };
+    let period = if resources.cpu_period_us > 0 { resources.cpu_period_us } else { 100_000 };
     match resources.cpu_quota_us {
         0 => {}
         quota if quota > 0 => writes.push(write("cpu", "cpu.max", format!("{quota} {period}"))),
@@ -102,17 +86,11 @@ pub fn v2(resources: &LinuxContainerResources) -> Vec<Write> {
 fn shared(resources: &LinuxContainerResources) -> Vec<Write> {
     let mut writes = Vec::new();
     if resources.pids_limit != 0 {
-        let limit = if resources.pids_limit > 0 {
-            resources.pids_limit.to_string()
-        } else {
-            "max".to_owned()
-        };
+        let limit =
+            if resources.pids_limit > 0 { resources.pids_limit.to_string() } else { "max".to_owned() };
         writes.push(write("pids", "pids.max", limit));
     }
-    for (file, value) in [
-        ("cpuset.cpus", &resources.cpuset_cpus),
-        ("cpuset.mems", &resources.cpuset_mems),
-    ] {
+    for (file, value) in [("cpuset.cpus", &resources.cpuset_cpus), ("cpuset.mems", &resources.cpuset_mems)] {
         if !value.is_empty() {
             writes.push(write("cpuset", file, value));
         }
@@ -158,11 +136,7 @@ mod tests {
             ..LinuxContainerResources::default()
         };
         let text = |writes: Vec<Write>| {
-            writes
-                .iter()
-                .map(|write| format!("{}={}", write.file, write.value))
-                .collect::<Vec<_>>()
-                .join(" ")
+            writes.iter().map(|write| format!("{}={}", write.file, write.value)).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(
             text(v1(&resources)),

@@ -111,26 +111,14 @@ pub fn plan(input: &Input<'_>) -> Result<Plan, Error> {
     let process = plan_process(input, &user)?;
     let has_user_namespace = input.sandbox.namespaces.userns.is_some();
     let mut mounts = default_mounts(input);
-    mounts.retain(|default| {
-        container
-            .mounts
-            .iter()
-            .all(|mount| normal(&mount.container_path) != default.path)
-    });
+    mounts
+        .retain(|default| container.mounts.iter().all(|mount| normal(&mount.container_path) != default.path));
     mounts.extend(config_mounts(&container.mounts)?);
-    let mut readonly = if security.privileged {
-        Vec::new()
-    } else {
-        security.readonly_paths.clone()
-    };
+    let mut readonly = if security.privileged { Vec::new() } else { security.readonly_paths.clone() };
     if !security.privileged && !input.node.is_cgroup_v2 {
         readonly.push("/sys/fs/cgroup".to_owned());
     }
-    let masked = if security.privileged {
-        &[][..]
-    } else {
-        &security.masked_paths
-    };
+    let masked = if security.privileged { &[][..] } else { &security.masked_paths };
     let mut devices = default_devices();
     if security.privileged {
         devices.extend(
@@ -144,16 +132,9 @@ pub fn plan(input: &Input<'_>) -> Result<Plan, Error> {
         );
     }
     if has_user_namespace {
-        let binds = devices
-            .drain(..)
-            .filter_map(|device| device.path.into_string().ok());
-        let at = mounts
-            .iter()
-            .position(|mount| mount.path == "/dev")
-            .map_or(0, |at| at + 1);
-        let binds: Vec<_> = binds
-            .map(|path| planned(&path.clone(), MountKind::Device(path)))
-            .collect();
+        let binds = devices.drain(..).filter_map(|device| device.path.into_string().ok());
+        let at = mounts.iter().position(|mount| mount.path == "/dev").map_or(0, |at| at + 1);
+        let binds: Vec<_> = binds.map(|path| planned(&path.clone(), MountKind::Device(path))).collect();
         mounts.splice(at..at, binds);
     }
     Ok(Plan {
@@ -202,12 +183,9 @@ fn plan_process(input: &Input<'_>, user: &User) -> Result<Process, Error> {
         return Err(Error::WorkingDirectory(cwd.to_owned()));
     }
     let env = environment(input, user);
-    let set = capabilities::resolve(
-        security.privileged,
-        &security.add_capabilities,
-        &security.drop_capabilities,
-    )
-    .map_err(Error::Capability)?;
+    let set =
+        capabilities::resolve(security.privileged, &security.add_capabilities, &security.drop_capabilities)
+            .map_err(Error::Capability)?;
     let set = set & input.node.capabilities;
     Ok(Process {
         files: files_to_try(&argv[0], &env)?,
@@ -229,12 +207,7 @@ fn plan_process(input: &Input<'_>, user: &User) -> Result<Process, Error> {
 /// Only root keeps capabilities over execve; for everybody else the bounding set limits what a setuid program may get.
 pub fn process_capabilities(set: u64, uid: u32) -> Capabilities {
     let held = if uid == 0 { set } else { 0 };
-    Capabilities {
-        bounding: set,
-        effective: held,
-        permitted: held,
-        ambient: 0,
-    }
+    Capabilities { bounding: set, effective: held, permitted: held, ambient: 0 }
 }
 
 /// `command` replaces the image's Entrypoint and with it its Cmd; `args` replaces Cmd.
@@ -262,12 +235,7 @@ fn environment(input: &Input<'_>, user: &User) -> Vec<String> {
         }
     };
     input.image.env.iter().cloned().for_each(&mut set);
-    input
-        .container
-        .envs
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .for_each(&mut set);
+    input.container.envs.iter().map(|(name, value)| format!("{name}={value}")).for_each(&mut set);
     if !variables.iter().any(|variable| variable.starts_with("HOME=")) {
         variables.push(format!("HOME={}", user.home));
     }
@@ -279,18 +247,10 @@ pub fn files_to_try(program: &str, env: &[String]) -> Result<Vec<CString>, Error
     if program.contains('/') {
         return Ok(vec![c(program, "command")?]);
     }
-    let path = env
-        .iter()
-        .find_map(|variable| variable.strip_prefix("PATH="))
-        .unwrap_or_default();
+    let path = env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or_default();
     let directories = path.split(':').filter(|directory| directory.starts_with('/'));
     directories
-        .map(|directory| {
-            c(
-                &format!("{}/{program}", directory.trim_end_matches('/')),
-                "command",
-            )
-        })
+        .map(|directory| c(&format!("{}/{program}", directory.trim_end_matches('/')), "command"))
         .collect()
 }
 
@@ -306,51 +266,23 @@ fn seccomp_program(input: &Input<'_>, capabilities: u64) -> Result<Vec<Instructi
 }
 
 fn planned(path: &str, kind: MountKind) -> PlannedMount {
-    PlannedMount {
-        path: path.to_owned(),
-        kind,
-        no_symlinks: true,
-        readonly: false,
-    }
+    PlannedMount { path: path.to_owned(), kind, no_symlinks: true, readonly: false }
 }
 
 fn new(path: &str, fstype: &'static str, attributes: u64, options: &[(&str, &str)]) -> PlannedMount {
     let own = |text: &str| CString::new(text).expect("a constant without NUL");
-    let options = options
-        .iter()
-        .map(|(key, value)| FsOption {
-            key: own(key),
-            value: own(value),
-        })
-        .collect();
-    planned(
-        path,
-        MountKind::New {
-            fstype,
-            options,
-            attributes,
-        },
-    )
+    let options = options.iter().map(|(key, value)| FsOption { key: own(key), value: own(value) }).collect();
+    planned(path, MountKind::New { fstype, options, attributes })
 }
 
 fn default_mounts(input: &Input<'_>) -> Vec<PlannedMount> {
     let is_privileged = input.container.security.privileged;
     let readonly = if is_privileged { 0 } else { RDONLY };
     let quiet = NOSUID | NODEV | NOEXEC;
-    let devpts = [
-        ("newinstance", ""),
-        ("ptmxmode", "0666"),
-        ("mode", "0620"),
-        ("gid", "5"),
-    ];
+    let devpts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let mut mounts = vec![
         new("/proc", "proc", quiet, &[]),
-        new(
-            "/dev",
-            "tmpfs",
-            NOSUID | STRICTATIME,
-            &[("mode", "755"), ("size", "65536k")],
-        ),
+        new("/dev", "tmpfs", NOSUID | STRICTATIME, &[("mode", "755"), ("size", "65536k")]),
         new("/dev/pts", "devpts", NOSUID | NOEXEC, &devpts),
         planned("/dev/shm", MountKind::SharedMemory),
         new("/dev/mqueue", "mqueue", quiet, &[]),
@@ -365,11 +297,7 @@ fn default_mounts(input: &Input<'_>) -> Vec<PlannedMount> {
     for (path, file) in [("/etc/hostname", "hostname"), ("/etc/resolv.conf", "resolv.conf")] {
         let kind = MountKind::SandboxFile(file);
         let readonly = input.container.security.readonly_rootfs;
-        mounts.push(PlannedMount {
-            no_symlinks: false,
-            readonly,
-            ..planned(path, kind)
-        });
+        mounts.push(PlannedMount { no_symlinks: false, readonly, ..planned(path, kind) });
     }
     mounts
 }
@@ -380,17 +308,10 @@ fn config_mounts(mounts: &[Mount]) -> Result<Vec<PlannedMount>, Error> {
     for mount in mounts {
         let path = normal(&mount.container_path);
         if path.split('/').any(|part| part == "..") || mount.container_path.contains('\0') {
-            return Err(Error::MountPath {
-                path: mount.container_path.clone(),
-            });
+            return Err(Error::MountPath { path: mount.container_path.clone() });
         }
         let (kind, readonly) = (MountKind::Bind(mount.clone()), mount.readonly);
-        planned.push(PlannedMount {
-            path,
-            kind,
-            no_symlinks: false,
-            readonly,
-        });
+        planned.push(PlannedMount { path, kind, no_symlinks: false, readonly });
     }
     planned.sort_by_key(|mount| mount.path.matches('/').count());
     Ok(planned)
@@ -403,14 +324,8 @@ fn normal(path: &str) -> String {
 }
 
 fn default_devices() -> Vec<DeviceNode> {
-    const DEVICES: [(&str, u32, u32); 6] = [
-        ("null", 1, 3),
-        ("zero", 1, 5),
-        ("full", 1, 7),
-        ("random", 1, 8),
-        ("urandom", 1, 9),
-        ("tty", 5, 0),
-    ];
+    const DEVICES: [(&str, u32, u32); 6] =
+        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
     let node = |(name, major, minor): &(&str, u32, u32)| DeviceNode {
         path: CString::new(format!("/dev/{name}")).expect("a constant without NUL"),
         mode: S_IFCHR | 0o666,
@@ -431,13 +346,7 @@ fn default_links() -> Vec<Link> {
         ("/dev/ptmx", "pts/ptmx"),
     ];
     let own = |text: &str| CString::new(text).expect("a constant without NUL");
-    LINKS
-        .iter()
-        .map(|(path, target)| Link {
-            path: own(path),
-            target: own(target),
-        })
-        .collect()
+    LINKS.iter().map(|(path, target)| Link { path: own(path), target: own(target) }).collect()
 }
 
 /// The number of a stop signal: the pod's, else the image's, else SIGTERM.
@@ -451,15 +360,9 @@ pub fn stop_signal(container: &str, image: &str) -> i32 {
     const SIGRTMIN: i32 = 34;
     let number = |text: &str| {
         let name = text.strip_prefix("SIG").unwrap_or(text);
-        let named = NAMES
-            .iter()
-            .position(|known| *known == name)
-            .map(|at| at as i32 + 1);
-        let real_time = || {
-            name.strip_prefix("RTMIN+")
-                .and_then(|n| n.parse::<i32>().ok())
-                .map(|n| SIGRTMIN + n)
-        };
+        let named = NAMES.iter().position(|known| *known == name).map(|at| at as i32 + 1);
+        let real_time =
+            || name.strip_prefix("RTMIN+").and_then(|n| n.parse::<i32>().ok()).map(|n| SIGRTMIN + n);
         let number = text.parse().ok().filter(|number| (1..=64).contains(number));
         named.or_else(real_time).or(number)
     };
@@ -476,10 +379,7 @@ mod tests {
     ) -> T {
         let (mut sandbox, mut container, mut image) = Default::default();
         change(&mut sandbox, &mut container, &mut image);
-        let node = NodeFacts {
-            capabilities: capabilities::ALL,
-            ..NodeFacts::default()
-        };
+        let node = NodeFacts { capabilities: capabilities::ALL, ..NodeFacts::default() };
         see(plan(&Input {
             sandbox: &sandbox,
             container: &container,
@@ -532,10 +432,7 @@ mod tests {
             },
             |plan| {
                 let plan = plan.unwrap();
-                assert_eq!(
-                    plan.process.files,
-                    [c"/opt/run".into(), CString::from(c"/bin/run")]
-                );
+                assert_eq!(plan.process.files, [c"/opt/run".into(), CString::from(c"/bin/run")]);
                 plan.process
                     .env
                     .iter()
@@ -549,29 +446,15 @@ mod tests {
 
     #[test]
     fn mounts_of_the_pod_replace_defaults_and_come_outer_first() {
-        let mount = |path: &str| Mount {
-            container_path: path.into(),
-            host_path: "/x".into(),
-            ..Mount::default()
-        };
+        let mount =
+            |path: &str| Mount { container_path: path.into(), host_path: "/x".into(), ..Mount::default() };
         let paths = with(
             |_, container, _| {
                 container.command = vec!["/x".into()];
-                container.mounts = vec![
-                    mount("/a/b//c/"),
-                    mount("/dev/shm"),
-                    mount("data"),
-                    mount("/etc/resolv.conf"),
-                ];
+                container.mounts =
+                    vec![mount("/a/b//c/"), mount("/dev/shm"), mount("data"), mount("/etc/resolv.conf")];
             },
-            |plan| {
-                plan.unwrap()
-                    .mounts
-                    .into_iter()
-                    .map(|mount| mount.path)
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            },
+            |plan| plan.unwrap().mounts.into_iter().map(|mount| mount.path).collect::<Vec<_>>().join(" "),
         );
         assert_eq!(
             paths,
@@ -592,11 +475,7 @@ mod tests {
                 },
                 |plan| {
                     let plan = plan.unwrap();
-                    (
-                        plan.process.capabilities,
-                        plan.process.seccomp.is_empty(),
-                        plan.masked.len(),
-                    )
+                    (plan.process.capabilities, plan.process.seccomp.is_empty(), plan.masked.len())
                 },
             )
         };
@@ -606,23 +485,14 @@ mod tests {
             (capabilities::DEFAULT, 0, false, 1)
         );
         let (all, is_unconfined, masked) = capabilities(true, 0);
-        assert_eq!(
-            (all.effective, is_unconfined, masked),
-            (capabilities::ALL, true, 0)
-        );
+        assert_eq!((all.effective, is_unconfined, masked), (capabilities::ALL, true, 0));
     }
 
     #[test]
     fn stop_signals() {
-        let signals = [
-            ("SIGINT", "9"),
-            ("", "SIGQUIT"),
-            ("", ""),
-            ("RTMIN+3", ""),
-            ("15", "9"),
-            ("nonsense", "2"),
-        ]
-        .map(|(container, image)| stop_signal(container, image));
+        let signals =
+            [("SIGINT", "9"), ("", "SIGQUIT"), ("", ""), ("RTMIN+3", ""), ("15", "9"), ("nonsense", "2")]
+                .map(|(container, image)| stop_signal(container, image));
         assert_eq!(signals, [2, 3, 15, 37, 15, 2]);
     }
 }

@@ -15,19 +15,13 @@ pub enum Error {
 
 /// Paths below /proc/sys with their values. Upstream's kubelet decides which are allowed; this decides which are possible.
 pub fn plan(config: &PodSandboxConfig) -> Result<Vec<(String, String)>, Error> {
-    config
-        .sysctls
-        .iter()
-        .map(|(name, value)| plan_one(config, name, value))
-        .collect()
+    config.sysctls.iter().map(|(name, value)| plan_one(config, name, value)).collect()
 }
 
 fn plan_one(config: &PodSandboxConfig, name: &str, value: &str) -> Result<(String, String), Error> {
     let is_name = |part: &str| {
         !part.is_empty()
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     };
     let path = name.replace('.', "/");
     if !path.split('/').all(is_name) {
@@ -75,23 +69,11 @@ mod tests {
 
     #[test]
     fn only_namespaced_names_and_plain_values() {
-        check(
-            "net.ipv4.ip_local_port_range",
-            "32770 60000",
-            Ok("net/ipv4/ip_local_port_range"),
-        );
+        check("net.ipv4.ip_local_port_range", "32770 60000", Ok("net/ipv4/ip_local_port_range"));
         check("net/core/somaxconn", "1", Ok("net/core/somaxconn"));
-        check(
-            "kernel.core_pattern",
-            "|/x",
-            Err(Error::Name("kernel.core_pattern".into())),
-        );
+        check("kernel.core_pattern", "|/x", Err(Error::Name("kernel.core_pattern".into())));
         check("net.ipv4...core", "1", Err(Error::Name("net.ipv4...core".into())));
         check("net.a", "1\nkernel.x=2", Err(Error::Value("net.a".into())));
-        check(
-            "kernel.shmmax",
-            "1",
-            Err(Error::HostNamespace("kernel.shmmax".into())),
-        );
+        check("kernel.shmmax", "1", Err(Error::HostNamespace("kernel.shmmax".into())));
     }
 }

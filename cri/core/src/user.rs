@@ -47,12 +47,7 @@ fn passwd(table: &[u8]) -> impl Iterator<Item = Passwd<'_>> {
         let mut fields = line.split(':');
         let (name, uid, gid) = (fields.next()?, fields.nth(1)?, fields.next()?);
         let home = fields.nth(1).unwrap_or_default();
-        Some(Passwd {
-            name,
-            uid: id(uid)?,
-            gid: id(gid)?,
-            home,
-        })
+        Some(Passwd { name, uid: id(uid)?, gid: id(gid)?, home })
     })
 }
 
@@ -60,19 +55,12 @@ fn groups(table: &[u8]) -> impl Iterator<Item = Group<'_>> {
     lines(table).filter_map(|line| {
         let mut fields = line.split(':');
         let (name, gid) = (fields.next()?, fields.nth(1)?);
-        Some(Group {
-            name,
-            gid: id(gid)?,
-            members: fields.next().unwrap_or_default(),
-        })
+        Some(Group { name, gid: id(gid)?, members: fields.next().unwrap_or_default() })
     })
 }
 
 fn lines(table: &[u8]) -> impl Iterator<Item = &str> {
-    table
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| std::str::from_utf8(line).ok())
-        .map(str::trim)
+    table.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok()).map(str::trim)
 }
 
 /// Decimal digits alone, in range. `+1`, `0x0` and the like are names, not numbers.
@@ -82,10 +70,7 @@ fn id(text: &str) -> Option<u32> {
 }
 
 fn in_range(value: i64) -> Result<u32, Error> {
-    u32::try_from(value)
-        .ok()
-        .filter(|id| *id <= ID_MAX)
-        .ok_or(Error::Range(value))
+    u32::try_from(value).ok().filter(|id| *id <= ID_MAX).ok_or(Error::Range(value))
 }
 
 /// `image_user` is the image's USER. The pod's own fields win over it, each by itself.
@@ -126,25 +111,12 @@ pub fn resolve(
     }
     let mut seen = std::collections::BTreeSet::new();
     member_of.retain(|gid| seen.insert(*gid));
-    let home = entry
-        .map(|entry| entry.home)
-        .filter(|home| home.starts_with('/'))
-        .unwrap_or("/")
-        .to_owned();
-    Ok(User {
-        uid,
-        gid,
-        groups: member_of,
-        home,
-    })
+    let home = entry.map(|entry| entry.home).filter(|home| home.starts_with('/')).unwrap_or("/").to_owned();
+    Ok(User { uid, gid, groups: member_of, home })
 }
 
 fn group_id(group: &str, table: &[u8]) -> Result<u32, Error> {
-    let found = id(group).or_else(|| {
-        groups(table)
-            .find(|entry| entry.name == group)
-            .map(|entry| entry.gid)
-    });
+    let found = id(group).or_else(|| groups(table).find(|entry| entry.name == group).map(|entry| entry.gid));
     found.ok_or_else(|| Error::UnknownGroup(group.to_owned()))
 }
 
@@ -185,29 +157,12 @@ mod tests {
 
     #[test]
     fn hostile_users_never_become_root() {
-        for user in [
-            "2147483648",
-            "4294967296",
-            "-1",
-            "0x0",
-            "+0",
-            " 0",
-            "big",
-            "nobody",
-        ] {
+        for user in ["2147483648", "4294967296", "-1", "0x0", "+0", " 0", "big", "nobody"] {
             check(|_| {}, user, Err(Error::UnknownUser(user.into())));
         }
         check(|_| {}, "app:ghosts", Err(Error::UnknownGroup("ghosts".into())));
-        check(
-            |security| security.run_as_user = Some(1 << 32),
-            "",
-            Err(Error::Range(1 << 32)),
-        );
-        check(
-            |security| security.run_as_user = Some(-1),
-            "",
-            Err(Error::Range(-1)),
-        );
+        check(|security| security.run_as_user = Some(1 << 32), "", Err(Error::Range(1 << 32)));
+        check(|security| security.run_as_user = Some(-1), "", Err(Error::Range(-1)));
     }
 
     #[test]

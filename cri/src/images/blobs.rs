@@ -26,11 +26,7 @@ impl Blobs {
         for folder in [&blobs, &ingest] {
             std::fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
         }
-        Ok(Blobs {
-            blobs,
-            ingest,
-            next: AtomicU64::new(0),
-        })
+        Ok(Blobs { blobs, ingest, next: AtomicU64::new(0) })
     }
 
     pub(super) fn path(&self, digest: &Digest) -> PathBuf {
@@ -61,20 +57,13 @@ impl Blobs {
 
     /// A name below `ingest` that nobody else uses.
     pub(super) fn scratch(&self) -> PathBuf {
-        self.ingest
-            .join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+        self.ingest.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     pub(super) fn ingest(&self) -> Result<Ingest, Error> {
         let path = self.scratch();
         let file = File::create_new(&path).map_err(Error::io("creating", &path))?;
-        Ok(Ingest {
-            file,
-            path,
-            hash: Sha256::new(),
-            size: 0,
-            is_kept: false,
-        })
+        Ok(Ingest { file, path, hash: Sha256::new(), size: 0, is_kept: false })
     }
 
     /// Stores a reader's bytes whole; with `expected`, only if they have that digest.
@@ -92,10 +81,7 @@ impl Blobs {
     pub(super) fn commit(&self, ingest: Ingest, expected: Option<&Digest>) -> Result<Digest, Error> {
         let staged = ingest.finish();
         if let Some(expected) = expected.filter(|expected| **expected != staged.digest) {
-            return Err(Error::DigestMismatch {
-                expected: expected.clone(),
-                got: staged.digest.clone(),
-            });
+            return Err(Error::DigestMismatch { expected: expected.clone(), got: staged.digest.clone() });
         }
         self.adopt(staged)
     }
@@ -103,10 +89,7 @@ impl Blobs {
     /// Makes a staged file a blob.
     pub(super) fn adopt(&self, mut staged: Staged) -> Result<Digest, Error> {
         let path = self.path(&staged.digest);
-        staged
-            .open()?
-            .sync_all()
-            .map_err(Error::io("syncing", &staged.path))?;
+        staged.open()?.sync_all().map_err(Error::io("syncing", &staged.path))?;
         std::fs::rename(&staged.path, &path).map_err(Error::io("renaming to", &path))?;
         staged.is_kept = true;
         sync_folder(&self.blobs)?;
@@ -124,12 +107,8 @@ impl Blobs {
     /// Every blob's digest.
     pub(super) fn list(&self) -> Result<Vec<Digest>, Error> {
         let entries = std::fs::read_dir(&self.blobs).map_err(Error::io("listing", &self.blobs))?;
-        let names = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok());
-        Ok(names
-            .filter_map(|name| Digest::parse(&format!("sha256:{name}")).ok())
-            .collect())
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(names.filter_map(|name| Digest::parse(&format!("sha256:{name}")).ok()).collect())
     }
 }
 
@@ -222,7 +201,5 @@ pub(super) fn read_limited(from: impl Read, limit: u64) -> io::Result<Vec<u8>> {
 
 /// A rename is durable once its folder is.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::io("syncing", folder))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("syncing", folder))
 }

@@ -7,11 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{doing} {}", path.display())]
-    Io {
-        doing: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("the image index {} cannot be read ({why}); move it away to begin with no images", path.display())]
     Index { path: PathBuf, why: String },
     #[error("{}: {why}", path.display())]
@@ -52,11 +48,7 @@ pub enum PullKind {
 impl Error {
     pub(super) fn io(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
         let path = path.to_owned();
-        move |source| Error::Io {
-            doing,
-            path: path.clone(),
-            source,
-        }
+        move |source| Error::Io { doing, path: path.clone(), source }
     }
 
     pub(super) fn errno(doing: &'static str, path: &Path) -> impl Fn(rustix::io::Errno) -> Error {
@@ -85,20 +77,13 @@ impl From<Error> for kedge_cri_api::Error {
         use kedge_cri_api::Error as Api;
         let text = error.chain();
         match error {
-            Error::NotFound(_)
-            | Error::Pull {
-                kind: PullKind::NotFound,
-                ..
-            } => Api::NotFound(text),
+            Error::NotFound(_) | Error::Pull { kind: PullKind::NotFound, .. } => Api::NotFound(text),
             Error::InUse { .. } => Api::FailedPrecondition(text),
             Error::Refused(_) | Error::NotAnArchive | Error::Missing(_) | Error::DigestMismatch { .. } => {
                 Api::InvalidArgument(text)
             }
             // The CRI's runtimes answer Unknown here, which a kubelet shows without a prefix.
-            Error::Pull {
-                kind: PullKind::Refused | PullKind::Unavailable,
-                ..
-            } => Api::Internal(text),
+            Error::Pull { kind: PullKind::Refused | PullKind::Unavailable, .. } => Api::Internal(text),
             Error::Io { .. }
             | Error::Index { .. }
             | Error::Registries { .. }

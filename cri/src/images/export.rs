@@ -18,14 +18,10 @@ impl Store {
         let mut blobs = BTreeSet::new();
         for image in images {
             let (id, record) = self.find(image)?;
-            let name = Reference::parse(image)
-                .ok()
-                .and_then(|reference| reference.tagged());
+            let name = Reference::parse(image).ok().and_then(|reference| reference.tagged());
             let name = name.filter(|name| record.tags.contains(name));
             let size = self.blobs.size(&record.manifest)?;
-            let annotations = name
-                .iter()
-                .map(|name| ("io.containerd.image.name".to_owned(), name.clone()));
+            let annotations = name.iter().map(|name| ("io.containerd.image.name".to_owned(), name.clone()));
             entries.push(Descriptor {
                 media_type: manifest::OCI_MANIFEST.to_owned(),
                 digest: record.manifest.clone(),
@@ -41,11 +37,8 @@ impl Store {
             blobs.extend([id, record.manifest]);
             blobs.extend(record.layers.into_iter().map(|layer| layer.blob));
         }
-        let index = Index {
-            schema_version: 2,
-            media_type: manifest::OCI_INDEX.to_owned(),
-            manifests: entries,
-        };
+        let index =
+            Index { schema_version: 2, media_type: manifest::OCI_INDEX.to_owned(), manifests: entries };
         let layout = BTreeMap::from([("imageLayoutVersion", "1.0.0")]);
         let mut archive = Archive(&mut into);
         archive.document("oci-layout", &layout)?;
@@ -54,19 +47,12 @@ impl Store {
         for blob in &blobs {
             archive.file(&key(blob), self.blobs.size(blob)?, self.blobs.open_blob(blob)?)?;
         }
-        archive
-            .0
-            .write_all(&[0; 2 * BLOCK])
-            .and_then(|()| archive.0.flush())
-            .map_err(Error::Writing)
+        archive.0.write_all(&[0; 2 * BLOCK]).and_then(|()| archive.0.flush()).map_err(Error::Writing)
     }
 
     fn find(&self, image: &str) -> Result<(Digest, Record), Error> {
         let state = self.lock();
-        let id = state
-            .index
-            .find(image)
-            .ok_or_else(|| Error::NotFound(image.to_owned()))?;
+        let id = state.index.find(image).ok_or_else(|| Error::NotFound(image.to_owned()))?;
         Ok((id.clone(), state.index.images[id].clone()))
     }
 }
@@ -84,9 +70,7 @@ impl<W: Write> Archive<W> {
     }
 
     fn file(&mut self, path: &str, size: u64, from: impl io::Read) -> Result<(), Error> {
-        self.0
-            .write_all(&file_header(path, size))
-            .map_err(Error::Writing)?;
+        self.0.write_all(&file_header(path, size)).map_err(Error::Writing)?;
         io::copy(&mut from.take(size), &mut self.0).map_err(Error::Writing)?;
         let padding = (size.wrapping_neg() % BLOCK as u64) as usize;
         self.0.write_all(&[0; BLOCK][..padding]).map_err(Error::Writing)

@@ -36,8 +36,7 @@ impl Store {
         from: impl Read + Send + 'static,
         options: ImportOptions,
     ) -> Result<Vec<Image>, Error> {
-        self.import_with(options, move |store| Source::stage(store, from))
-            .await
+        self.import_with(options, move |store| Source::stage(store, from)).await
     }
 
     /// Imports a file, or the directory of an OCI layout.
@@ -67,13 +66,7 @@ impl Store {
         let import = tokio::task::spawn_blocking(move || {
             let incoming = store.begin_incoming();
             let source = source(&store)?;
-            Importer {
-                store: &store,
-                source,
-                options,
-                incoming: &incoming,
-            }
-            .run()
+            Importer { store: &store, source, options, incoming: &incoming }.run()
         });
         import.await.unwrap_or(Err(Error::Interrupted))
     }
@@ -123,13 +116,7 @@ impl Source {
             Source::Directory(root) => {
                 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
                 let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-                match openat2(
-                    root,
-                    key,
-                    OFlags::RDONLY | OFlags::CLOEXEC,
-                    Mode::empty(),
-                    resolve,
-                ) {
+                match openat2(root, key, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty(), resolve) {
                     Ok(file) => Ok(Some(file.into())),
                     Err(rustix::io::Errno::NOENT) => Ok(None),
                     Err(error) => Err(Error::errno("opening", Path::new(key))(error)),
@@ -145,8 +132,7 @@ impl Source {
     fn read(&self, key: &str, limits: &Limits) -> Result<Option<Vec<u8>>, Error> {
         let limit = limits.config_bytes.max(limits.manifest_bytes);
         let file = self.open(key)?;
-        file.map(|file| read_limited(file, limit).map_err(Error::io("reading", Path::new(key))))
-            .transpose()
+        file.map(|file| read_limited(file, limit).map_err(Error::io("reading", Path::new(key)))).transpose()
     }
 }
 
@@ -164,17 +150,11 @@ impl Importer<'_> {
             self.import_layout(&index)?
         } else if let Some(listing) = self.source.read("manifest.json", limits)? {
             let images = archive::docker_images(&listing, limits)?;
-            images
-                .iter()
-                .map(|image| self.import_docker(image))
-                .collect::<Result<BTreeSet<_>, _>>()?
+            images.iter().map(|image| self.import_docker(image)).collect::<Result<BTreeSet<_>, _>>()?
         } else {
             return Err(Error::NotAnArchive);
         };
-        Ok(ids
-            .iter()
-            .filter_map(|id| self.store.status(id.as_str()))
-            .collect())
+        Ok(ids.iter().filter_map(|id| self.store.status(id.as_str())).collect())
     }
 
     fn import_layout(&self, index: &[u8]) -> Result<BTreeSet<Digest>, Error> {
@@ -208,10 +188,7 @@ impl Importer<'_> {
             return Err(images::Error::Platform(format!("{}/{}", platform.os, platform.architecture)).into());
         }
         let key = blob_key(&entry.digest);
-        let bytes = self
-            .source
-            .read(&key, &self.store.limits)?
-            .ok_or(Error::Missing(key))?;
+        let bytes = self.source.read(&key, &self.store.limits)?.ok_or(Error::Missing(key))?;
         match Document::parse(&bytes, &self.store.limits)? {
             Document::Manifest(manifest) => {
                 let (digest, _) = self.store.blobs.store(bytes.as_slice(), Some(&entry.digest))?;
@@ -254,10 +231,7 @@ impl Importer<'_> {
     /// `docker save` has no manifest of its own: one is made of what the archive holds.
     fn import_docker(&self, image: &DockerImage) -> Result<Digest, Error> {
         let (config_descriptor, config) = self.store_config(&normal(&image.config)?, None)?;
-        let layers = image
-            .layers
-            .iter()
-            .map(|layer| self.store_layer(&normal(layer)?, None));
+        let layers = image.layers.iter().map(|layer| self.store_layer(&normal(layer)?, None));
         let manifest = Manifest {
             schema_version: 2,
             media_type: manifest::OCI_MANIFEST.to_owned(),
@@ -267,9 +241,7 @@ impl Importer<'_> {
         let bytes = serde_json::to_vec(&manifest).expect("a manifest is plain data");
         let (manifest_digest, _) = self.store.blobs.store(bytes.as_slice(), None)?;
         let names = image.repo_tags.iter().flatten().map(|tag| Reference::parse(tag));
-        let tags = names
-            .map(|name| Ok(name?.tagged()))
-            .collect::<Result<Vec<_>, Error>>()?;
+        let tags = names.map(|name| Ok(name?.tagged())).collect::<Result<Vec<_>, Error>>()?;
         self.install(Arrived {
             manifest_digest,
             manifest,
@@ -281,10 +253,8 @@ impl Importer<'_> {
     }
 
     fn store_config(&self, key: &str, expected: Option<&Digest>) -> Result<(Descriptor, ConfigFile), Error> {
-        let bytes = self
-            .source
-            .read(key, &self.store.limits)?
-            .ok_or_else(|| Error::Missing(key.to_owned()))?;
+        let bytes =
+            self.source.read(key, &self.store.limits)?.ok_or_else(|| Error::Missing(key.to_owned()))?;
         let config = ConfigFile::parse(&bytes, &self.store.limits)?;
         let (digest, size) = self.store.blobs.store(bytes.as_slice(), expected)?;
         Ok((descriptor(manifest::OCI_CONFIG, digest, size), config))
@@ -294,19 +264,13 @@ impl Importer<'_> {
         let (digest, size) = self.store.blobs.store(self.source.need(key)?, expected)?;
         let mut head = Vec::new();
         let blob = self.store.blobs.open_blob(&digest)?;
-        blob.take(4)
-            .read_to_end(&mut head)
-            .map_err(Error::io("reading the layer", Path::new(key)))?;
+        blob.take(4).read_to_end(&mut head).map_err(Error::io("reading the layer", Path::new(key)))?;
         let suffix = match head.as_slice() {
             [0x1f, 0x8b, ..] => "+gzip",
             [0x28, 0xb5, 0x2f, 0xfd] => "+zstd",
             _ => "",
         };
-        Ok(descriptor(
-            &format!("{}{suffix}", manifest::OCI_LAYER),
-            digest,
-            size,
-        ))
+        Ok(descriptor(&format!("{}{suffix}", manifest::OCI_LAYER), digest, size))
     }
 
     fn install(&self, arrived: Arrived) -> Result<Digest, Error> {
@@ -315,9 +279,7 @@ impl Importer<'_> {
             if self.store.has_layer(chain) {
                 return Ok(None);
             }
-            self.store
-                .prepare_layer(self.store.blobs.open_blob(&layer.digest)?)
-                .map(Some)
+            self.store.prepare_layer(self.store.blobs.open_blob(&layer.digest)?).map(Some)
         });
         let prepared = layers.collect::<Result<Vec<Option<Prepared>>, Error>>()?;
         self.store.install(arrived, prepared, self.incoming)
@@ -349,9 +311,5 @@ pub(super) fn host_platform() -> Platform {
         "aarch64" => "arm64",
         other => other,
     };
-    Platform {
-        architecture: architecture.to_owned(),
-        os: "linux".to_owned(),
-        variant: String::new(),
-    }
+    Platform { architecture: architecture.to_owned(), os: "linux".to_owned(), variant: String::new() }
 }

@@ -52,23 +52,14 @@ impl Index {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Index {
-                    version: VERSION,
-                    images: BTreeMap::new(),
-                });
+                return Ok(Index { version: VERSION, images: BTreeMap::new() });
             }
             Err(error) => return Err(Error::io("reading", path)(error)),
         };
-        let broken = |why: String| Error::Index {
-            path: path.to_owned(),
-            why,
-        };
+        let broken = |why: String| Error::Index { path: path.to_owned(), why };
         let index: Index = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
         if index.version != VERSION {
-            return Err(broken(format!(
-                "version {} was written by another kedge",
-                index.version
-            )));
+            return Err(broken(format!("version {} was written by another kedge", index.version)));
         }
         Ok(index)
     }
@@ -104,36 +95,22 @@ impl Index {
     /// The image that a name, digest, id or the beginning of an id means.
     pub(super) fn find(&self, image: &str) -> Option<&Digest> {
         if let Ok(id) = Digest::parse(image) {
-            let by_manifest = || {
-                self.images
-                    .iter()
-                    .find(|(_, record)| record.manifest == id)
-                    .map(|(id, _)| id)
-            };
-            return self
-                .images
-                .get_key_value(&id)
-                .map(|(id, _)| id)
-                .or_else(by_manifest);
+            let by_manifest =
+                || self.images.iter().find(|(_, record)| record.manifest == id).map(|(id, _)| id);
+            return self.images.get_key_value(&id).map(|(id, _)| id).or_else(by_manifest);
         }
-        if let Some(id) = Reference::parse(image)
-            .ok()
-            .and_then(|reference| self.find_reference(&reference))
-        {
+        if let Some(id) = Reference::parse(image).ok().and_then(|reference| self.find_reference(&reference)) {
             return Some(id);
         }
         self.find_prefix(image)
     }
 
     fn find_reference(&self, reference: &Reference) -> Option<&Digest> {
-        let found = self
-            .images
-            .iter()
-            .find(|(_, record)| match (reference.digest(), reference.tagged()) {
-                (Some(digest), _) => record.digests.contains(&reference.with_digest(digest)),
-                (None, Some(tagged)) => record.tags.contains(&tagged),
-                (None, None) => false,
-            });
+        let found = self.images.iter().find(|(_, record)| match (reference.digest(), reference.tagged()) {
+            (Some(digest), _) => record.digests.contains(&reference.with_digest(digest)),
+            (None, Some(tagged)) => record.tags.contains(&tagged),
+            (None, None) => false,
+        });
         found.map(|(id, _)| id)
     }
 
@@ -186,10 +163,7 @@ mod tests {
         let repo_digest = format!("docker.io/library/nginx@{}", digest(9));
         index.insert(
             digest(1),
-            record(
-                &["docker.io/library/nginx:latest"],
-                std::slice::from_ref(&repo_digest),
-            ),
+            record(&["docker.io/library/nginx:latest"], std::slice::from_ref(&repo_digest)),
         );
         index.insert(digest(2), record(&["kedge.local/hello:1"], &[]));
         let check = |image: &str, expected: Option<u8>| {

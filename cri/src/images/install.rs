@@ -49,16 +49,8 @@ impl Arrived {
     pub(super) fn chains(&self) -> Result<Vec<Digest>, Error> {
         let diff_ids = &self.config.rootfs.diff_ids;
         if diff_ids.len() != self.manifest.layers.len() {
-            let why = format!(
-                "{} diff_ids for {} layers",
-                diff_ids.len(),
-                self.manifest.layers.len()
-            );
-            return Err(images::Error::Invalid {
-                what: "image config",
-                why,
-            }
-            .into());
+            let why = format!("{} diff_ids for {} layers", diff_ids.len(), self.manifest.layers.len());
+            return Err(images::Error::Invalid { what: "image config", why }.into());
         }
         Ok(chain_ids(diff_ids))
     }
@@ -113,16 +105,11 @@ impl Store {
             lower.insert(0, self.layer_path(chain));
         }
         self.sync()?;
-        let layers = arrived
-            .manifest
-            .layers
-            .iter()
-            .zip(chains)
-            .map(|(layer, chain)| Layer {
-                blob: layer.digest.clone(),
-                bytes: layer.size,
-                chain,
-            });
+        let layers = arrived.manifest.layers.iter().zip(chains).map(|(layer, chain)| Layer {
+            blob: layer.digest.clone(),
+            bytes: layer.size,
+            chain,
+        });
         let record = Record {
             manifest: arrived.manifest_digest,
             tags: arrived.tags,
@@ -147,10 +134,7 @@ impl Store {
     ) -> Result<(), Error> {
         if layer.unpacked.diff_id != *diff_id {
             let got = layer.unpacked.diff_id.clone();
-            return Err(Error::DigestMismatch {
-                expected: diff_id.clone(),
-                got,
-            });
+            return Err(Error::DigestMismatch { expected: diff_id.clone(), got });
         }
         unpack::inherit(&layer.folder, &layer.unpacked.implied, lower)?;
         let place = self.layer_path(chain);

@@ -50,10 +50,8 @@ pub fn load_registries(roots: &Roots) -> Result<Registries, Error> {
         Err(error) => return Err(Error::io("reading", &path)(error)),
     };
     let parsed: Result<Option<Registries>, _> = serde_yaml_ng::from_str(&text);
-    let registries = parsed.map_err(|error| Error::Registries {
-        path: path.clone(),
-        why: error.to_string(),
-    })?;
+    let registries =
+        parsed.map_err(|error| Error::Registries { path: path.clone(), why: error.to_string() })?;
     Ok(registries.unwrap_or_default())
 }
 
@@ -99,11 +97,7 @@ impl Store {
             }
             is_whole
         });
-        let state = State {
-            index,
-            incoming: 0,
-            in_use: BTreeMap::new(),
-        };
+        let state = State { index, incoming: 0, in_use: BTreeMap::new() };
         let store = Arc::new_cyclic(|me| Store {
             root,
             blobs,
@@ -120,16 +114,12 @@ impl Store {
     }
 
     fn arc(&self) -> Arc<Store> {
-        self.me
-            .upgrade()
-            .expect("a store exists in an Arc only, and someone is calling it")
+        self.me.upgrade().expect("a store exists in an Arc only, and someone is calling it")
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while the lock was held left at worst an index not yet saved.
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn index_path(&self) -> PathBuf {
@@ -151,25 +141,15 @@ impl Store {
     /// the next time.
     fn collect(&self, state: &State) -> Vec<PathBuf> {
         let (blobs, chains) = state.index.referenced();
-        for blob in self
-            .blobs
-            .list()
-            .unwrap_or_default()
-            .iter()
-            .filter(|blob| !blobs.contains(blob))
-        {
+        for blob in self.blobs.list().unwrap_or_default().iter().filter(|blob| !blobs.contains(blob)) {
             if let Err(error) = self.blobs.remove(blob) {
                 tracing::warn!(error = error.chain(), "cannot remove an unused blob");
             }
         }
         let chains: BTreeSet<&str> = chains.into_iter().map(Digest::hex).collect();
         let layers = std::fs::read_dir(&self.layers).into_iter().flatten().flatten();
-        let unused = layers.filter(|entry| {
-            !entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| chains.contains(name))
-        });
+        let unused =
+            layers.filter(|entry| !entry.file_name().to_str().is_some_and(|name| chains.contains(name)));
         let moved = unused.filter_map(|entry| {
             let scratch = self.blobs.scratch();
             std::fs::rename(entry.path(), &scratch).ok().map(|()| scratch)
@@ -194,25 +174,17 @@ impl Store {
             return Ok(());
         };
         let record = &state.index.images[&id];
-        let tag = kedge_cri_core::images::Reference::parse(image)
-            .ok()
-            .and_then(|reference| reference.tagged());
+        let tag =
+            kedge_cri_core::images::Reference::parse(image).ok().and_then(|reference| reference.tagged());
         let names_one = tag.filter(|tag| record.tags.contains(tag) && record.tags.len() > 1);
         match (names_one, state.in_use.get(id.as_str())) {
             (Some(tag), _) => self.change_index(&mut state, |index| {
                 index.images.get_mut(&id).expect("found above").tags.remove(&tag);
             }),
-            (None, Some(count)) => Err(Error::InUse {
-                image: image.to_owned(),
-                count: *count,
-            }),
+            (None, Some(count)) => Err(Error::InUse { image: image.to_owned(), count: *count }),
             (None, None) => {
                 self.change_index(&mut state, |index| drop(index.images.remove(&id)))?;
-                let garbage = if state.incoming == 0 {
-                    self.collect(&state)
-                } else {
-                    Vec::new()
-                };
+                let garbage = if state.incoming == 0 { self.collect(&state) } else { Vec::new() };
                 drop(state);
                 discard(garbage);
                 Ok(())
@@ -224,27 +196,12 @@ impl Store {
     pub fn tag(&self, image: &str, name: &str) -> Result<(), Error> {
         let reference = kedge_cri_core::images::Reference::parse(name)?;
         let invalid = || kedge_cri_core::images::Error::Reference(name.to_owned());
-        let tagged = reference
-            .tagged()
-            .filter(|_| reference.digest().is_none())
-            .ok_or_else(invalid)?;
+        let tagged = reference.tagged().filter(|_| reference.digest().is_none()).ok_or_else(invalid)?;
         let mut state = self.lock();
-        let id = state
-            .index
-            .find(image)
-            .cloned()
-            .ok_or_else(|| Error::NotFound(image.to_owned()))?;
+        let id = state.index.find(image).cloned().ok_or_else(|| Error::NotFound(image.to_owned()))?;
         self.change_index(&mut state, |index| {
-            index
-                .images
-                .values_mut()
-                .for_each(|record| record.tags.retain(|tag| *tag != tagged));
-            index
-                .images
-                .get_mut(&id)
-                .expect("found above")
-                .tags
-                .insert(tagged);
+            index.images.values_mut().for_each(|record| record.tags.retain(|tag| *tag != tagged));
+            index.images.get_mut(&id).expect("found above").tags.insert(tagged);
         })
     }
 
@@ -270,11 +227,7 @@ impl Store {
     fn plan(&self, image: &str) -> Result<ImageMount, Error> {
         let (id, record) = {
             let state = self.lock();
-            let id = state
-                .index
-                .find(image)
-                .cloned()
-                .ok_or_else(|| Error::NotFound(image.to_owned()))?;
+            let id = state.index.find(image).cloned().ok_or_else(|| Error::NotFound(image.to_owned()))?;
             let record = state.index.images[&id].clone();
             (id, record)
         };
@@ -282,12 +235,7 @@ impl Store {
         Ok(ImageMount {
             image_ref: record.digests.first().cloned().unwrap_or_else(|| id.to_string()),
             image_id: id.to_string(),
-            lower: record
-                .layers
-                .iter()
-                .rev()
-                .map(|layer| self.layer_path(&layer.chain))
-                .collect(),
+            lower: record.layers.iter().rev().map(|layer| self.layer_path(&layer.chain)).collect(),
             config: config.launch(),
         })
     }
@@ -300,11 +248,7 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.incoming -= 1;
-        let garbage = if state.incoming == 0 {
-            self.0.collect(&state)
-        } else {
-            Vec::new()
-        };
+        let garbage = if state.incoming == 0 { self.0.collect(&state) } else { Vec::new() };
         drop(state);
         discard(garbage);
     }
@@ -341,12 +285,7 @@ impl kedge_cri_api::Images for Store {
 
     async fn list_images(&self) -> kedge_cri_api::Result<Vec<Image>> {
         let state = self.lock();
-        Ok(state
-            .index
-            .images
-            .iter()
-            .map(|(id, record)| self.image(id, record))
-            .collect())
+        Ok(state.index.images.iter().map(|(id, record)| self.image(id, record)).collect())
     }
 
     async fn pull_image(&self, image: &str, auth: Option<AuthConfig>) -> kedge_cri_api::Result<String> {
@@ -363,9 +302,7 @@ impl kedge_cri_api::Images for Store {
         let store = self.arc();
         let usage = tokio::task::spawn_blocking(move || install::usage(&store.root)).await;
         let (used_bytes, inodes_used) = usage.map_err(|_| Error::Interrupted)?;
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Ok(FsUsage {
             timestamp_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
             mountpoint: self.root.display().to_string(),

@@ -42,17 +42,13 @@ impl Store {
     pub async fn pull(self: &Arc<Self>, image: &str, auth: Option<AuthConfig>) -> Result<Digest, Error> {
         let reference = Reference::parse(image)?;
         let mut outcome = self.join_or_start(&reference, auth);
-        let ended = outcome
-            .wait_for(Option::is_some)
-            .await
-            .map_err(|_| Error::Interrupted)?
-            .clone();
-        ended
-            .unwrap_or_else(|| Err(registry::Error::unavailable("interrupted".to_owned())))
-            .map_err(|error| Error::Pull {
+        let ended = outcome.wait_for(Option::is_some).await.map_err(|_| Error::Interrupted)?.clone();
+        ended.unwrap_or_else(|| Err(registry::Error::unavailable("interrupted".to_owned()))).map_err(
+            |error| Error::Pull {
                 kind: error.kind,
                 text: format!("failed to pull and unpack image \"{reference}\": {}", error.text),
-            })
+            },
+        )
     }
 
     fn join_or_start(
@@ -60,11 +56,7 @@ impl Store {
         reference: &Reference,
         auth: Option<AuthConfig>,
     ) -> watch::Receiver<Outcome> {
-        let mut pulls = self
-            .pulls
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut pulls = self.pulls.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A pull that ended, or whose task died, is no longer there to wait for.
         pulls.retain(|running| running.outcome.borrow().is_none() && running.outcome.has_changed().is_ok());
         let same = |running: &&Running| running.reference == *reference && running.auth == auth;
@@ -72,11 +64,7 @@ impl Store {
             return running.outcome.clone();
         }
         let (sender, outcome) = watch::channel(None);
-        pulls.push(Running {
-            reference: reference.clone(),
-            auth: auth.clone(),
-            outcome: outcome.clone(),
-        });
+        pulls.push(Running { reference: reference.clone(), auth: auth.clone(), outcome: outcome.clone() });
         let (store, reference) = (Arc::clone(self), reference.clone());
         tokio::spawn(async move {
             let result = store.pull_from_any(&reference, auth).await;
@@ -98,14 +86,7 @@ impl Store {
         for endpoint in endpoints {
             let host = endpoint.host.clone();
             let pulled = match Session::new(endpoint, reference, auth.clone()) {
-                Ok(session) => {
-                    Pull {
-                        store: self,
-                        session: Arc::new(session),
-                    }
-                    .run(reference)
-                    .await
-                }
+                Ok(session) => Pull { store: self, session: Arc::new(session) }.run(reference).await,
                 Err(error) => Err(error),
             };
             let error = match pulled {
@@ -114,10 +95,7 @@ impl Store {
             };
             tracing::debug!(%reference, host, error = error.text, "an endpoint does not serve the image");
             let is_worth_telling = error.kind != PullKind::NotFound;
-            if told
-                .as_ref()
-                .is_none_or(|told| told.kind == PullKind::NotFound && is_worth_telling)
-            {
+            if told.as_ref().is_none_or(|told| told.kind == PullKind::NotFound && is_worth_telling) {
                 told = Some(error);
             }
         }
@@ -136,10 +114,7 @@ impl Pull<'_> {
         let incoming = Arc::new(self.store.begin_incoming());
         let resolved = self.session.resolve(reference).await.map_err(resolving)?;
         let selector = resolved.digest.as_ref().or(reference.digest());
-        let (digest, document) = self
-            .document(selector, reference.selector())
-            .await
-            .map_err(resolving)?;
+        let (digest, document) = self.document(selector, reference.selector()).await.map_err(resolving)?;
         let (manifest_digest, manifest) = self.choose(digest.clone(), document).await.map_err(resolving)?;
         if let Some(id) = self.known(reference, &digest, &manifest) {
             return Ok(id);
@@ -150,11 +125,7 @@ impl Pull<'_> {
             manifest_digest,
             manifest,
             config,
-            tags: reference
-                .tagged()
-                .filter(|_| reference.digest().is_none())
-                .into_iter()
-                .collect(),
+            tags: reference.tagged().filter(|_| reference.digest().is_none()).into_iter().collect(),
             digests: BTreeSet::from([reference.with_digest(&digest)]),
             pinned: false,
         };
@@ -172,16 +143,10 @@ impl Pull<'_> {
         tag: &str,
     ) -> Result<(Digest, (Document, Bytes)), registry::Error> {
         let selector = by.map_or(tag, Digest::as_str);
-        let bytes = self
-            .session
-            .manifest(selector, self.store.limits.manifest_bytes)
-            .await?;
+        let bytes = self.session.manifest(selector, self.store.limits.manifest_bytes).await?;
         let digest = Digest::from_sha256(Sha256::digest(&bytes).into());
         if let Some(expected) = by.filter(|expected| **expected != digest) {
-            return Err(local(&Error::DigestMismatch {
-                expected: expected.clone(),
-                got: digest,
-            }));
+            return Err(local(&Error::DigestMismatch { expected: expected.clone(), got: digest }));
         }
         let document = Document::parse(&bytes, &self.store.limits).map_err(|error| local(&error.into()))?;
         Ok((digest, (document, bytes)))
@@ -196,10 +161,7 @@ impl Pull<'_> {
         for _ in 0..=INDEX_DEPTH_MAX {
             let index = match document {
                 Document::Manifest(manifest) => {
-                    self.store
-                        .blobs
-                        .store(bytes.as_ref(), Some(&digest))
-                        .map_err(|error| local(&error))?;
+                    self.store.blobs.store(bytes.as_ref(), Some(&digest)).map_err(|error| local(&error))?;
                     return Ok((digest, manifest));
                 }
                 Document::Index(index) => index,
@@ -209,13 +171,7 @@ impl Pull<'_> {
             (digest, (document, bytes)) = self.document(Some(&chosen.digest), "").await?;
         }
         let limit = INDEX_DEPTH_MAX as u64;
-        Err(local(
-            &images::Error::Limit {
-                what: "depth of indexes",
-                limit,
-            }
-            .into(),
-        ))
+        Err(local(&images::Error::Limit { what: "depth of indexes", limit }.into()))
     }
 
     /// The image, if it is here already; the name may be new, or point here for the first time.
@@ -228,14 +184,10 @@ impl Pull<'_> {
             return None;
         }
         let mut record = record.clone();
-        record
-            .tags
-            .extend(reference.tagged().filter(|_| reference.digest().is_none()));
+        record.tags.extend(reference.tagged().filter(|_| reference.digest().is_none()));
         record.digests.insert(reference.with_digest(digest));
         // An index that cannot be saved is told by the install that follows.
-        self.store
-            .change_index(&mut state, |index| index.insert(id.clone(), record))
-            .ok()?;
+        self.store.change_index(&mut state, |index| index.insert(id.clone(), record)).ok()?;
         Some(id.clone())
     }
 
@@ -261,10 +213,7 @@ impl Pull<'_> {
             };
             let slots = Arc::clone(&slots);
             tasks.spawn(async move {
-                let _slot = slots
-                    .acquire_owned()
-                    .await
-                    .expect("the semaphore is never closed");
+                let _slot = slots.acquire_owned().await.expect("the semaphore is never closed");
                 (at, fetch.run().await)
             });
         }
@@ -318,10 +267,9 @@ impl Fetch {
         // A broken connection explains whatever the unpacking says; a full disk explains itself.
         match (prepared, broken) {
             (Err(error @ Error::Io { .. }), _) => Err(local(&error)),
-            (_, Some(text)) => Err(registry::Error::unavailable(format!(
-                "blob {}: {text}",
-                self.layer.digest
-            ))),
+            (_, Some(text)) => {
+                Err(registry::Error::unavailable(format!("blob {}: {text}", self.layer.digest)))
+            }
             (Ok(prepared), None) => Ok(prepared),
             (Err(error), None) => Err(local(&error)),
         }
@@ -357,10 +305,7 @@ async fn break_off(sender: &mpsc::Sender<Piece>, text: String) -> Option<String>
 /// Writes the blob and unpacks it in one pass.
 fn receive(store: &Arc<Store>, layer: &Descriptor, pieces: mpsc::Receiver<Piece>) -> Result<Prepared, Error> {
     let mut tee = Tee {
-        from: Pieces {
-            pieces,
-            at_hand: Bytes::new(),
-        },
+        from: Pieces { pieces, at_hand: Bytes::new() },
         into: store.blobs.ingest()?,
         size_max: layer.size,
     };
@@ -403,10 +348,7 @@ impl Read for Tee {
         let read = self.from.read(into)?;
         self.into.write_all(&into[..read])?;
         if self.into.size() > self.size_max {
-            return Err(io::Error::other(format!(
-                "the blob is larger than its {} bytes",
-                self.size_max
-            )));
+            return Err(io::Error::other(format!("the blob is larger than its {} bytes", self.size_max)));
         }
         Ok(read)
     }
@@ -414,15 +356,9 @@ impl Read for Tee {
 
 /// Trouble on our side of the wire; asking again would not help.
 fn local(error: &Error) -> registry::Error {
-    registry::Error {
-        kind: PullKind::Refused,
-        text: error.chain(),
-    }
+    registry::Error { kind: PullKind::Refused, text: error.chain() }
 }
 
 fn prefixed(doing: &str, error: registry::Error) -> registry::Error {
-    registry::Error {
-        kind: error.kind,
-        text: format!("{doing}: {}", error.text),
-    }
+    registry::Error { kind: error.kind, text: format!("{doing}: {}", error.text) }
 }

@@ -70,10 +70,10 @@ impl<R: Read> Tarball<R> {
             if !self.read_block(&mut block)? {
                 return Ok(None);
             }
-            self.entries_left = self.entries_left.checked_sub(1).ok_or(images::Error::Limit {
-                what: "number of entries",
-                limit: self.limits.entries,
-            })?;
+            self.entries_left = self
+                .entries_left
+                .checked_sub(1)
+                .ok_or(images::Error::Limit { what: "number of entries", limit: self.limits.entries })?;
             match self.decoder.header(&block)? {
                 Block::End => return Ok(None),
                 Block::Extension { size } => {
@@ -102,19 +102,11 @@ impl<R: Read> Tarball<R> {
         let limit = self.bytes_left;
         let rest =
             io::copy(&mut (&mut self.from).take(limit + 1), &mut io::sink()).map_err(Error::reading)?;
-        if rest > limit {
-            Err(self.too_large())
-        } else {
-            Ok(())
-        }
+        if rest > limit { Err(self.too_large()) } else { Ok(()) }
     }
 
     fn too_large(&self) -> Error {
-        images::Error::Limit {
-            what: "unpacked size",
-            limit: self.limits.unpacked_bytes,
-        }
-        .into()
+        images::Error::Limit { what: "unpacked size", limit: self.limits.unpacked_bytes }.into()
     }
 
     fn begin_body(&mut self, size: u64) -> Result<(), Error> {
@@ -157,9 +149,7 @@ pub(super) struct Body<'a, R>(&'a mut Tarball<R>);
 impl<R: Read> Read for Body<'_, R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let tarball = &mut *self.0;
-        let most = into
-            .len()
-            .min(usize::try_from(tarball.body_left).unwrap_or(usize::MAX));
+        let most = into.len().min(usize::try_from(tarball.body_left).unwrap_or(usize::MAX));
         if most == 0 {
             return Ok(0);
         }

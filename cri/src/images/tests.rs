@@ -20,11 +20,7 @@ fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("images");
     let store = Store::open_limited(&root, Registries::default(), Limits::default()).unwrap();
-    World {
-        _folder: folder,
-        root,
-        store,
-    }
+    World { _folder: folder, root, store }
 }
 
 impl World {
@@ -34,19 +30,12 @@ impl World {
     }
 
     async fn import(&self, archive: Vec<u8>) -> Result<Vec<Image>, Error> {
-        self.store
-            .import(std::io::Cursor::new(archive), ImportOptions::default())
-            .await
+        self.store.import(std::io::Cursor::new(archive), ImportOptions::default()).await
     }
 
     fn names(&self) -> Vec<String> {
         let state = self.store.lock();
-        state
-            .index
-            .images
-            .values()
-            .flat_map(|record| record.tags.iter().cloned())
-            .collect()
+        state.index.images.values().flat_map(|record| record.tags.iter().cloned()).collect()
     }
 
     fn files(&self, folder: &str) -> usize {
@@ -93,11 +82,8 @@ fn docker_archive(tags: &[&str], layers: &[&[u8]]) -> Vec<u8> {
     let listing =
         serde_json::json!([{"Config": "config.json", "RepoTags": tags, "Layers": names}]).to_string();
     // The listing last, as `docker save` writes it.
-    let mut files: Vec<(&str, &[u8])> = names
-        .iter()
-        .map(String::as_str)
-        .zip(layers.iter().copied())
-        .collect();
+    let mut files: Vec<(&str, &[u8])> =
+        names.iter().map(String::as_str).zip(layers.iter().copied()).collect();
     files.push(("config.json", &config));
     files.push(("manifest.json", listing.as_bytes()));
     tar(&files)
@@ -119,10 +105,7 @@ fn layout(name: &str, layers: &[&[u8]], compress: impl Fn(&[u8]) -> Vec<u8>) -> 
     entry["annotations"] = serde_json::json!({"io.containerd.image.name": name});
     let index = serde_json::json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
     let mut files = vec![
-        (
-            "oci-layout".to_owned(),
-            br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec(),
-        ),
+        ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
         ("index.json".to_owned(), index.into_bytes()),
     ];
     for blob in [vec![config, manifest], blobs].concat() {
@@ -132,10 +115,8 @@ fn layout(name: &str, layers: &[&[u8]], compress: impl Fn(&[u8]) -> Vec<u8>) -> 
 }
 
 fn layout_tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let files: Vec<(&str, &[u8])> = files
-        .iter()
-        .map(|(key, bytes)| (key.as_str(), bytes.as_slice()))
-        .collect();
+    let files: Vec<(&str, &[u8])> =
+        files.iter().map(|(key, bytes)| (key.as_str(), bytes.as_slice())).collect();
     tar(&files)
 }
 
@@ -143,10 +124,7 @@ fn layout_tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
 async fn docker_save_is_imported() {
     let mut world = world();
     let (base, top) = (tar(&[("etc/os", b"base")]), tar(&[("hello", b"hi")]));
-    let images = world
-        .import(docker_archive(&["nginx", "a.b/c:2"], &[&base, &top]))
-        .await
-        .unwrap();
+    let images = world.import(docker_archive(&["nginx", "a.b/c:2"], &[&base, &top])).await.unwrap();
     assert_eq!(images.len(), 1);
     assert_eq!(images[0].repo_tags, ["a.b/c:2", "docker.io/library/nginx:latest"]);
     assert_eq!(images[0].id, digest(&config(&[&base, &top])).to_string());
@@ -188,11 +166,7 @@ async fn a_layout_directory_is_imported() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
-    let images = world
-        .store
-        .import_path(folder.path(), ImportOptions::default())
-        .await
-        .unwrap();
+    let images = world.store.import_path(folder.path(), ImportOptions::default()).await.unwrap();
     assert_eq!(images[0].repo_tags, ["a.b/c:1"]);
 }
 
@@ -201,13 +175,7 @@ async fn what_is_wrong_with_an_archive_is_said_and_nothing_stays() {
     let layer = tar(&[("x", b"y")]);
     let good = layout("a.b/c:1", &[&layer], <[u8]>::to_vec);
     let without = |needle: &str| {
-        layout_tar(
-            &good
-                .iter()
-                .filter(|(key, _)| !key.contains(needle))
-                .cloned()
-                .collect::<Vec<_>>(),
-        )
+        layout_tar(&good.iter().filter(|(key, _)| !key.contains(needle)).cloned().collect::<Vec<_>>())
     };
     let mut swapped = good.clone();
     swapped.last_mut().unwrap().1 = tar(&[("x", b"z")]);
@@ -215,35 +183,19 @@ async fn what_is_wrong_with_an_archive_is_said_and_nothing_stays() {
     torn.truncate(2000);
     for (archive, words) in [
         (tar(&[("readme", b"")]), "not an image archive"),
-        (
-            b"not a tar at all, but longer than a block".repeat(20),
-            "checksum",
-        ),
+        (b"not a tar at all, but longer than a block".repeat(20), "checksum"),
         (Vec::new(), "not an image archive"),
-        (
-            without(digest(&layer).hex()),
-            "the archive has no \"blobs/sha256/",
-        ),
+        (without(digest(&layer).hex()), "the archive has no \"blobs/sha256/"),
         (layout_tar(&swapped), "digest mismatch"),
         (torn, "middle of an entry"),
-        (
-            docker_archive(&["UPPER"], &[&layer]),
-            "invalid reference format: UPPER",
-        ),
-        (
-            gzip(&tar(&[("manifest.json", b"{}")])),
-            "manifest.json: invalid type",
-        ),
+        (docker_archive(&["UPPER"], &[&layer]), "invalid reference format: UPPER"),
+        (gzip(&tar(&[("manifest.json", b"{}")])), "manifest.json: invalid type"),
     ] {
         let world = world();
         let error = world.import(archive).await.unwrap_err().chain();
         assert!(error.contains(words), "{words}: {error}");
         assert_eq!(
-            (
-                world.files("ingest"),
-                world.files("blobs/sha256"),
-                world.files("layers")
-            ),
+            (world.files("ingest"), world.files("blobs/sha256"), world.files("layers")),
             (0, 0, 0),
             "{words}"
         );
@@ -266,51 +218,23 @@ async fn a_layer_that_is_not_what_the_config_says_is_refused() {
 async fn shared_layers_outlive_a_removal() {
     let mut world = world();
     let (base, one, two) = (tar(&[("base", b"")]), tar(&[("one", b"")]), tar(&[("two", b"")]));
-    world
-        .import(docker_archive(&["one"], &[&base, &one]))
-        .await
-        .unwrap();
-    world
-        .import(docker_archive(&["two"], &[&base, &two]))
-        .await
-        .unwrap();
+    world.import(docker_archive(&["one"], &[&base, &one])).await.unwrap();
+    world.import(docker_archive(&["two"], &[&base, &two])).await.unwrap();
     assert_eq!(world.files("layers"), 3);
     world.store.remove("one").unwrap();
     assert_eq!((world.files("layers"), world.files("blobs/sha256")), (2, 4));
     world.reopen();
-    assert!(
-        world
-            .store
-            .mount_plan("two")
-            .await
-            .unwrap()
-            .lower
-            .iter()
-            .all(|layer| layer.is_dir())
-    );
-    assert!(matches!(
-        world.store.mount_plan("one").await,
-        Err(kedge_cri_api::Error::NotFound(_))
-    ));
+    assert!(world.store.mount_plan("two").await.unwrap().lower.iter().all(|layer| layer.is_dir()));
+    assert!(matches!(world.store.mount_plan("one").await, Err(kedge_cri_api::Error::NotFound(_))));
     world.store.remove("two").unwrap();
     world.store.remove("two").unwrap();
-    assert_eq!(
-        (
-            world.files("layers"),
-            world.files("blobs/sha256"),
-            world.files("ingest")
-        ),
-        (0, 0, 0)
-    );
+    assert_eq!((world.files("layers"), world.files("blobs/sha256"), world.files("ingest")), (0, 0, 0));
 }
 
 #[tokio::test]
 async fn an_image_in_use_is_not_removed_but_may_lose_a_name() {
     let world = world();
-    let images = world
-        .import(docker_archive(&["one", "other"], &[&tar(&[("x", b"")])]))
-        .await
-        .unwrap();
+    let images = world.import(docker_archive(&["one", "other"], &[&tar(&[("x", b"")])])).await.unwrap();
     world.store.hold(vec![images[0].id.clone(); 2]);
     world.store.remove("other").unwrap();
     let error = world.store.remove("one").unwrap_err().to_string();
@@ -325,38 +249,22 @@ async fn an_image_in_use_is_not_removed_but_may_lose_a_name() {
 #[tokio::test]
 async fn what_a_crash_left_is_cleared_away() {
     let mut world = world();
-    world
-        .import(docker_archive(&["one"], &[&tar(&[("x", b"")])]))
-        .await
-        .unwrap();
+    world.import(docker_archive(&["one"], &[&tar(&[("x", b"")])])).await.unwrap();
     std::fs::write(world.root.join("ingest/7"), b"half").unwrap();
     std::fs::create_dir_all(world.root.join("layers").join("a".repeat(64)).join("x")).unwrap();
     std::fs::write(world.root.join("blobs/sha256").join("b".repeat(64)), b"no row").unwrap();
     std::fs::write(world.root.join("index.new"), b"{").unwrap();
     world.reopen();
-    assert_eq!(
-        (
-            world.files("layers"),
-            world.files("blobs/sha256"),
-            world.files("ingest")
-        ),
-        (1, 3, 0)
-    );
+    assert_eq!((world.files("layers"), world.files("blobs/sha256"), world.files("ingest")), (1, 3, 0));
     let layer = world.store.mount_plan("one").await.unwrap().lower.remove(0);
     std::fs::remove_dir_all(layer).unwrap();
     world.reopen();
-    assert!(
-        world.names().is_empty(),
-        "an image without its layer is forgotten"
-    );
+    assert!(world.names().is_empty(), "an image without its layer is forgotten");
 }
 
 #[test]
 fn a_broken_or_newer_index_is_refused_with_a_sentence() {
-    for (content, words) in [
-        ("{", "EOF"),
-        (r#"{"version":2,"images":{}}"#, "written by another kedge"),
-    ] {
+    for (content, words) in [("{", "EOF"), (r#"{"version":2,"images":{}}"#, "written by another kedge")] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("index.json"), content).unwrap();
         let error = Store::open_limited(folder.path(), Registries::default(), Limits::default())
@@ -371,10 +279,7 @@ fn a_broken_or_newer_index_is_refused_with_a_sentence() {
 async fn what_is_exported_is_imported_elsewhere() {
     let (one, other) = (world(), world());
     let (base, top) = (tar(&[("etc/os", b"base")]), tar(&[("hello", b"hi")]));
-    let images = one
-        .import(docker_archive(&["nginx", "a.b/c:2"], &[&base, &top]))
-        .await
-        .unwrap();
+    let images = one.import(docker_archive(&["nginx", "a.b/c:2"], &[&base, &top])).await.unwrap();
     let mut archive = Vec::new();
     one.store.export(&["a.b/c:2", "nginx"], &mut archive).unwrap();
     assert_eq!(other.import(archive.clone()).await.unwrap(), images);
@@ -385,8 +290,5 @@ async fn what_is_exported_is_imported_elsewhere() {
         names.push(String::from_utf8(entry.path).unwrap());
     }
     assert!(names.contains(&"manifest.json".to_owned()), "{names:?}");
-    assert!(matches!(
-        one.store.export(&["no:1"], &mut Vec::new()),
-        Err(Error::NotFound(_))
-    ));
+    assert!(matches!(one.store.export(&["no:1"], &mut Vec::new()), Err(Error::NotFound(_))));
 }

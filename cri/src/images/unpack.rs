@@ -36,30 +36,17 @@ pub(super) struct Unpacked {
 /// Unpacks `from` (plain, gzip or zstd) into the directory `into`, which must be empty.
 pub(super) fn unpack(from: impl Read + Send, into: &Path, limits: &Limits) -> Result<Unpacked, Error> {
     let plain = decompress(from).map_err(Error::reading)?;
-    let mut hashing = Hashing {
-        from: plain,
-        hash: Sha256::new(),
-    };
+    let mut hashing = Hashing { from: plain, hash: Sha256::new() };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = fs::open(into, flags, Mode::empty()).map_err(Error::errno("opening", into))?;
-    let mut unpacker = Unpacker {
-        root,
-        parent: None,
-        directories: Vec::new(),
-        implied: Vec::new(),
-    };
+    let mut unpacker = Unpacker { root, parent: None, directories: Vec::new(), implied: Vec::new() };
     let mut tarball = Tarball::new(&mut hashing, *limits);
     while let Some(entry) = tarball.next_entry()? {
-        unpacker
-            .apply(&entry, &mut tarball.body())
-            .map_err(|error| error.at(&entry.path))?;
+        unpacker.apply(&entry, &mut tarball.body()).map_err(|error| error.at(&entry.path))?;
     }
     tarball.drain()?;
     unpacker.finish()?;
-    Ok(Unpacked {
-        diff_id: Digest::from_sha256(hashing.hash.finalize().into()),
-        implied: unpacker.implied,
-    })
+    Ok(Unpacked { diff_id: Digest::from_sha256(hashing.hash.finalize().into()), implied: unpacker.implied })
 }
 
 /// Gives the directories that a layer implied the owner and mode they have in the nearest layer below (topmost first);
@@ -75,28 +62,16 @@ pub(super) fn inherit(layer: &Path, implied: &[PathBuf], lower: &[PathBuf]) -> R
         let Some(stat) = found else { continue };
         let path = layer.join(directory);
         let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-        fs::chownat(
-            CWD,
-            &path,
-            Some(owner.0),
-            Some(owner.1),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .map_err(Error::errno("changing the owner of", &path))?;
-        fs::chmodat(
-            CWD,
-            &path,
-            Mode::from_raw_mode(stat.st_mode & 0o7777),
-            AtFlags::empty(),
-        )
-        .map_err(Error::errno("changing the mode of", &path))?;
+        fs::chownat(CWD, &path, Some(owner.0), Some(owner.1), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(Error::errno("changing the owner of", &path))?;
+        fs::chmodat(CWD, &path, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())
+            .map_err(Error::errno("changing the mode of", &path))?;
     }
     Ok(())
 }
 
-const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT
-    .union(ResolveFlags::NO_MAGICLINKS)
-    .union(ResolveFlags::NO_XDEV);
+const RESOLVE: ResolveFlags =
+    ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
 
 struct Hashing<R> {
     from: R,
@@ -189,19 +164,9 @@ impl Unpacker {
     }
 
     fn open_directory(&self, components: &[Vec<u8>]) -> Result<OwnedFd, Errno> {
-        let path = if components.is_empty() {
-            b".".to_vec()
-        } else {
-            components.join(&b'/')
-        };
+        let path = if components.is_empty() { b".".to_vec() } else { components.join(&b'/') };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        fs::openat2(
-            &self.root,
-            OsStr::from_bytes(&path),
-            flags,
-            Mode::empty(),
-            RESOLVE,
-        )
+        fs::openat2(&self.root, OsStr::from_bytes(&path), flags, Mode::empty(), RESOLVE)
     }
 
     fn create_directories(&mut self, components: &[Vec<u8>]) -> EntryResult<OwnedFd> {
@@ -222,10 +187,8 @@ impl Unpacker {
                     if hidden {
                         set_opaque(&through(&parent, name))?;
                     }
-                    self.implied
-                        .push(PathBuf::from(OsStr::from_bytes(&components[..depth].join(&b'/'))));
-                    self.open_directory(&components[..depth])
-                        .map_err(errno("opening a parent of"))?
+                    self.implied.push(PathBuf::from(OsStr::from_bytes(&components[..depth].join(&b'/'))));
+                    self.open_directory(&components[..depth]).map_err(errno("opening a parent of"))?
                 }
                 Err(error) => return Err(errno("opening a parent of")(error)),
             };
@@ -307,17 +270,10 @@ impl Unpacker {
         let Some(target_name) = target.name else {
             return Err(images::Error::Tar("a hard link to the root".to_owned()).into());
         };
-        let directory = self
-            .open_directory(&target.parents)
-            .map_err(errno("opening the link target's parent of"))?;
-        fs::linkat(
-            &directory,
-            OsStr::from_bytes(&target_name),
-            self.here(),
-            name,
-            AtFlags::empty(),
-        )
-        .map_err(errno("linking"))
+        let directory =
+            self.open_directory(&target.parents).map_err(errno("opening the link target's parent of"))?;
+        fs::linkat(&directory, OsStr::from_bytes(&target_name), self.here(), name, AtFlags::empty())
+            .map_err(errno("linking"))
     }
 
     fn remove(&mut self, name: &OsStr, is_directory: bool) -> EntryResult<()> {
@@ -333,49 +289,26 @@ impl Unpacker {
     fn describe(&mut self, entry: &Entry, name: &OsStr) -> EntryResult<()> {
         let here = self.here();
         let owner = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-        fs::chownat(
-            here,
-            name,
-            Some(owner.0),
-            Some(owner.1),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .map_err(errno("changing the owner of"))?;
+        fs::chownat(here, name, Some(owner.0), Some(owner.1), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(errno("changing the owner of"))?;
         if entry.kind != Kind::Symlink {
             // Not a symlink: it was made by us in this directory a moment ago, or is the directory itself.
-            fs::chmodat(
-                here,
-                name,
-                Mode::from_raw_mode(entry.mode as RawMode),
-                AtFlags::empty(),
-            )
-            .map_err(errno("changing the mode of"))?;
+            fs::chmodat(here, name, Mode::from_raw_mode(entry.mode as RawMode), AtFlags::empty())
+                .map_err(errno("changing the mode of"))?;
         }
-        for (attribute, value) in entry
-            .xattrs
-            .iter()
-            .filter(|(attribute, _)| layer::is_xattr_allowed(attribute))
+        for (attribute, value) in
+            entry.xattrs.iter().filter(|(attribute, _)| layer::is_xattr_allowed(attribute))
         {
-            let set = fs::lsetxattr(
-                self.at(name),
-                OsStr::from_bytes(attribute),
-                value,
-                fs::XattrFlags::empty(),
-            );
+            let set =
+                fs::lsetxattr(self.at(name), OsStr::from_bytes(attribute), value, fs::XattrFlags::empty());
             match set {
                 // A filesystem without such attributes, or a symlink, which has no user attributes.
                 Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
                 Err(error) => return Err(errno("setting an extended attribute of")(error)),
             }
         }
-        let time = Timespec {
-            tv_sec: entry.mtime_s,
-            tv_nsec: entry.mtime_ns.into(),
-        };
-        let times = Timestamps {
-            last_access: time,
-            last_modification: time,
-        };
+        let time = Timespec { tv_sec: entry.mtime_s, tv_nsec: entry.mtime_ns.into() };
+        let times = Timestamps { last_access: time, last_modification: time };
         if entry.kind == Kind::Directory {
             let (parents, _) = self.parent.as_ref().expect("enter ran before");
             let path = Path::new(OsStr::from_bytes(&parents.join(&b'/'))).join(name);

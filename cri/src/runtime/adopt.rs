@@ -16,10 +16,7 @@ use super::{Container, Cri, Sandbox, blocking, internal, lock, mounts};
 impl Cri {
     pub(super) async fn adopt(self: &Arc<Self>) -> Result<()> {
         let pods = self.roots.run.join("pods");
-        for entry in fs::read_dir(&pods)
-            .map_err(internal("read the run directory"))?
-            .flatten()
-        {
+        for entry in fs::read_dir(&pods).map_err(internal("read the run directory"))?.flatten() {
             let directory = entry.path();
             if let Err(error) = self.adopt_sandbox(&directory).await {
                 tracing::warn!(folder = %directory.display(), %error, "pod not adopted: removing what is left of it");
@@ -47,11 +44,7 @@ impl Cri {
             supervisor: Mutex::new(None),
             turn: tokio::sync::Mutex::new(()),
         });
-        let state = if is_stopped {
-            State::default()
-        } else {
-            self.meet(&sandbox).await?
-        };
+        let state = if is_stopped { State::default() } else { self.meet(&sandbox).await? };
         self.adopt_containers(&sandbox, &state)?;
         lock(&self.state).sandboxes.insert(sandbox.id.clone(), sandbox);
         Ok(())
@@ -64,11 +57,7 @@ impl Cri {
             let connection = socket::connect(folder.as_fd(), "pause.sock")?;
             let peer = socket::peer(connection.as_fd())?;
             let is_ours = peer.uid == 0 && peer.pid == lock(&sandbox.record).pause_pid;
-            if is_ours {
-                Ok(connection)
-            } else {
-                Err(std::io::Error::other("another process answers"))
-            }
+            if is_ours { Ok(connection) } else { Err(std::io::Error::other("another process answers")) }
         })();
         let connection = connected.map_err(internal("connect to the pod's supervisor"))?;
         self.listen(sandbox, connection)?;
@@ -91,24 +80,16 @@ impl Cri {
             };
             let container = Arc::new(Container::new(record, sandbox.clone(), directory));
             self.restore(&container, state);
-            lock(&self.state)
-                .containers
-                .insert(container.id.clone(), container);
+            lock(&self.state).containers.insert(container.id.clone(), container);
         }
         Ok(())
     }
 
     fn restore(&self, container: &Container, state: &State) {
-        let known = state
-            .containers
-            .iter()
-            .find(|known| known.id.to_bytes() == container.id.as_bytes());
+        let known = state.containers.iter().find(|known| known.id.to_bytes() == container.id.as_bytes());
         let told = known.and_then(|known| known.exited.as_ref());
-        let told = told.map(|it| Exit {
-            code: it.code,
-            signal: it.signal,
-            finished_at_ns: it.finished_at_ns,
-        });
+        let told =
+            told.map(|it| Exit { code: it.code, signal: it.signal, finished_at_ns: it.finished_at_ns });
         let exit = told.or_else(|| records::read_exit(&container.directory));
         let mut run = lock(&container.run);
         run.pid = known.map(|known| known.pid).or(exit.map(|_| 0));
@@ -123,10 +104,8 @@ impl Cri {
         container.ended.send_replace(is_over);
         if is_over {
             // The end came while nobody watched: what it left is cleared like at any other end.
-            let _ = self
-                .cgroups
-                .kill(&container.group())
-                .and_then(|()| self.cgroups.remove(&container.group()));
+            let _ =
+                self.cgroups.kill(&container.group()).and_then(|()| self.cgroups.remove(&container.group()));
         }
     }
 
@@ -153,10 +132,7 @@ impl Cri {
     /// Writable layers without a container: the power went out, or the run directory's tmpfs did.
     fn remove_stray_layers(&self) -> Result<()> {
         let directory = self.roots.state.join("containers");
-        for entry in fs::read_dir(&directory)
-            .map_err(internal("read the container directory"))?
-            .flatten()
-        {
+        for entry in fs::read_dir(&directory).map_err(internal("read the container directory"))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if !lock(&self.state).containers.contains_key(&name) {
                 fs::remove_dir_all(entry.path()).map_err(internal("remove a stray layer"))?;

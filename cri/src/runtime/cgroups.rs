@@ -44,10 +44,7 @@ pub struct Entrance {
 impl Cgroups {
     pub fn discover(parent: &str) -> io::Result<Cgroups> {
         let trees = Trees::discover()?;
-        Ok(Cgroups {
-            trees,
-            parent: parent.trim_matches('/').into(),
-        })
+        Ok(Cgroups { trees, parent: parent.trim_matches('/').into() })
     }
 
     pub fn is_v2(&self) -> bool {
@@ -107,30 +104,18 @@ impl Cgroups {
     }
 
     pub fn limit(&self, group: &Group, resources: &LinuxContainerResources) -> io::Result<()> {
-        let writes = if self.is_v2() {
-            plan::v2(resources)
-        } else {
-            plan::v1(resources)
-        };
+        let writes = if self.is_v2() { plan::v2(resources) } else { plan::v1(resources) };
         for write in writes {
-            let directory = if self.is_v2() {
-                self.unified(group)
-            } else {
-                self.v1(write.controller, group)
-            };
-            let Some(file) = directory
-                .map(|directory| directory.join(&write.file))
-                .filter(|file| file.exists())
+            let directory = if self.is_v2() { self.unified(group) } else { self.v1(write.controller, group) };
+            let Some(file) =
+                directory.map(|directory| directory.join(&write.file)).filter(|file| file.exists())
             else {
                 tracing::debug!(file = write.file, "this node has no such cgroup file");
                 continue;
             };
             let written = cgroup::write(&file, &write.value);
             written.map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("write {} to {}: {error}", write.value, file.display()),
-                )
+                io::Error::new(error.kind(), format!("write {} to {}: {error}", write.value, file.display()))
             })?;
         }
         Ok(())
@@ -153,9 +138,7 @@ impl Cgroups {
     }
 
     pub fn allow_device(&self, group: &Group, rule: &str) {
-        let file = self
-            .v1("devices", group)
-            .map(|directory| directory.join("devices.allow"));
+        let file = self.v1("devices", group).map(|directory| directory.join("devices.allow"));
         if let Some(Err(error)) = file.map(|file| cgroup::write(&file, rule)) {
             tracing::warn!(%error, rule, "device rule refused");
         }
@@ -164,17 +147,9 @@ impl Cgroups {
     /// `unified` may be a group below `group` that exists in the unified tree alone.
     pub fn entrance(&self, group: &Group, unified: &Group) -> io::Result<Entrance> {
         let roots: BTreeSet<&PathBuf> = self.trees.v1.values().collect();
-        let procs = roots
-            .into_iter()
-            .map(|root| cgroup::open_procs(&self.at(root, group)));
-        let unified = self
-            .unified(unified)
-            .map(|path| cgroup::open_directory(&path))
-            .transpose()?;
-        Ok(Entrance {
-            unified,
-            procs: procs.collect::<io::Result<_>>()?,
-        })
+        let procs = roots.into_iter().map(|root| cgroup::open_procs(&self.at(root, group)));
+        let unified = self.unified(unified).map(|path| cgroup::open_directory(&path)).transpose()?;
+        Ok(Entrance { unified, procs: procs.collect::<io::Result<_>>()? })
     }
 
     /// Kills everything in the group and waits until it is gone. Blocks.
@@ -187,10 +162,7 @@ impl Cgroups {
             if pids.is_empty() {
                 return Ok(());
             }
-            let pidfds: Vec<OwnedFd> = pids
-                .iter()
-                .filter_map(|pid| process::pidfd_open(*pid).ok())
-                .collect();
+            let pidfds: Vec<OwnedFd> = pids.iter().filter_map(|pid| process::pidfd_open(*pid).ok()).collect();
             if let Some(unified) = self.unified(group) {
                 let _ = cgroup::write(&unified.join("cgroup.kill"), "1");
             }
@@ -199,10 +171,7 @@ impl Cgroups {
             }
             for pidfd in &pidfds {
                 if !socket::poll_readable(&[pidfd.as_fd()], KILL_WAIT_MS)?[0] {
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        "killed processes do not end",
-                    ));
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "killed processes do not end"));
                 }
             }
             if pidfds.is_empty() {
@@ -210,10 +179,7 @@ impl Cgroups {
                 return Ok(());
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "processes are started faster than they are killed",
-        ))
+        Err(io::Error::new(io::ErrorKind::TimedOut, "processes are started faster than they are killed"))
     }
 
     /// Removes the group from every tree.
@@ -228,23 +194,18 @@ impl Cgroups {
 
     pub fn was_oom_killed(&self, group: &Group) -> bool {
         let file = if self.is_v2() {
-            self.unified(group)
-                .map(|directory| directory.join("memory.events"))
+            self.unified(group).map(|directory| directory.join("memory.events"))
         } else {
-            self.v1("memory", group)
-                .map(|directory| directory.join("memory.oom_control"))
+            self.v1("memory", group).map(|directory| directory.join("memory.oom_control"))
         };
-        let text = file
-            .and_then(|file| fs::read_to_string(file).ok())
-            .unwrap_or_default();
+        let text = file.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
         field(&text, "oom_kill").is_some_and(|count| count > 0)
     }
 }
 
 /// The number behind `name` in a flat-keyed file.
 pub fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 fn processes_below(directory: &Path) -> io::Result<Vec<i32>> {
@@ -252,10 +213,7 @@ fn processes_below(directory: &Path) -> io::Result<Vec<i32>> {
     let Ok(entries) = fs::read_dir(directory) else {
         return Ok(pids);
     };
-    for entry in entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-    {
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
         pids.extend(processes_below(&entry.path())?);
     }
     Ok(pids)
@@ -265,10 +223,7 @@ fn processes_below(directory: &Path) -> io::Result<Vec<i32>> {
 fn enable_controllers(directory: &Path) {
     let available = fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
     for controller in available.split_whitespace() {
-        let _ = cgroup::write(
-            &directory.join("cgroup.subtree_control"),
-            &format!("+{controller}"),
-        );
+        let _ = cgroup::write(&directory.join("cgroup.subtree_control"), &format!("+{controller}"));
     }
 }
 
@@ -277,10 +232,7 @@ fn inherit_cpuset(above: &Path, directory: &Path) -> io::Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let own = fs::read_to_string(directory.join(file))?;
         if own.trim().is_empty() {
-            cgroup::write(
-                &directory.join(file),
-                fs::read_to_string(above.join(file))?.trim(),
-            )?;
+            cgroup::write(&directory.join(file), fs::read_to_string(above.join(file))?.trim())?;
         }
     }
     Ok(())

@@ -56,9 +56,7 @@ impl Cri {
         let directory = sandbox.directory.join(&id);
         records::make_directory(&directory).map_err(internal("make the container's folder"))?;
         let container = Arc::new(Container::new(record, sandbox.clone(), directory));
-        sandbox
-            .record_of(&container)
-            .map_err(internal("write container.json"))?;
+        sandbox.record_of(&container).map_err(internal("write container.json"))?;
         lock(&self.state).containers.insert(id.clone(), container);
         self.hold_images();
         self.tell(&sandbox, Some(&id), RuntimeEventKind::Created);
@@ -70,10 +68,7 @@ impl Cri {
         let sandbox = container.sandbox.clone();
         let _turn = sandbox.turn.lock().await;
         if container.state() != ContainerState::Created {
-            return Err(Error::FailedPrecondition(format!(
-                "container {:?} is not in created state",
-                id.0
-            )));
+            return Err(Error::FailedPrecondition(format!("container {:?} is not in created state", id.0)));
         }
         match self.launch(&container).await {
             Ok(()) => {
@@ -93,10 +88,7 @@ impl Cri {
         let supervisor = container.sandbox.supervisor()?;
         let (image_id, user) = {
             let record = lock(&container.record);
-            (
-                record.image_id.clone(),
-                lock(&container.sandbox.record).config.namespaces.userns,
-            )
+            (record.image_id.clone(), lock(&container.sandbox.record).config.namespaces.userns)
         };
         let image = self.images.mount_plan(&image_id).await?;
         let users = match user {
@@ -112,10 +104,7 @@ impl Cri {
             Event::Launched(launched) => {
                 lock(&container.run).pid = Some(launched.pid);
                 lock(&container.record).started_at_ns = launched.started_at_ns;
-                container
-                    .sandbox
-                    .record_of(container)
-                    .map_err(internal("write container.json"))
+                container.sandbox.record_of(container).map_err(internal("write container.json"))
             }
             Event::Failed(failed) => Err(Error::Internal(failed_sentence(&spec, &failed))),
             other => Err(Error::Internal(format!("unexpected {other:?}"))),
@@ -134,10 +123,7 @@ impl Cri {
     }
 
     pub(super) async fn user_namespace(&self, sandbox: &Sandbox) -> Result<std::os::fd::OwnedFd> {
-        let (event, descriptors) = sandbox
-            .supervisor()?
-            .call(&Request::Network(Nothing {}), &[])
-            .await?;
+        let (event, descriptors) = sandbox.supervisor()?.call(&Request::Network(Nothing {}), &[]).await?;
         let index = match event {
             Event::Ready(ready) => ready.user,
             _ => None,
@@ -154,10 +140,7 @@ impl Cri {
             reason: "StartError".into(),
             message: message.to_owned(),
         });
-        container
-            .sandbox
-            .record_of(container)
-            .map_err(internal("write container.json"))?;
+        container.sandbox.record_of(container).map_err(internal("write container.json"))?;
         container.ended.send_replace(true);
         self.clear_group(container).await
     }
@@ -173,11 +156,7 @@ impl Cri {
         let Ok(container) = self.container(&exited.id.to_string_lossy()) else {
             return;
         };
-        let exit = Exit {
-            code: exited.code,
-            signal: exited.signal,
-            finished_at_ns: exited.finished_at_ns,
-        };
+        let exit = Exit { code: exited.code, signal: exited.signal, finished_at_ns: exited.finished_at_ns };
         let is_oom_killed = exited.signal == libc::SIGKILL && self.cgroups.was_oom_killed(&container.group());
         {
             let mut run = lock(&container.run);
@@ -213,11 +192,7 @@ impl Cri {
     }
 
     async fn signal(&self, container: &Container, signal: i32) -> Result<()> {
-        let request = Request::Signal(Signal {
-            id: c_string(&container.id, "id")?,
-            is_exec: false,
-            signal,
-        });
+        let request = Request::Signal(Signal { id: c_string(&container.id, "id")?, is_exec: false, signal });
         match container.sandbox.supervisor()?.call(&request, &[]).await?.0 {
             Event::Done(_) | Event::NotFound(_) => Ok(()),
             other => Err(Error::Internal(format!("cannot signal the container: {other:?}"))),
@@ -229,27 +204,19 @@ impl Cri {
             return Ok(());
         }
         let (cri, group) = (self.clone(), container.group());
-        blocking(move || cri.cgroups.kill(&group))
-            .await?
-            .map_err(internal("kill the container"))?;
+        blocking(move || cri.cgroups.kill(&group)).await?.map_err(internal("kill the container"))?;
         if container.wait_end(KILL_WAIT).await || !container.sandbox.is_ready() {
             return Ok(());
         }
-        Err(Error::DeadlineExceeded(format!(
-            "container {:?} does not end after SIGKILL",
-            container.id
-        )))
+        Err(Error::DeadlineExceeded(format!("container {:?} does not end after SIGKILL", container.id)))
     }
 
     /// The supervisor is gone and cannot tell any more: its exit file, or SIGKILL, is how the container ended.
     pub(super) fn settle_lost(&self, container: &Container) {
         let mut run = lock(&container.run);
         if run.pid.is_some() && run.exit.is_none() {
-            let killed = Exit {
-                code: 128 + libc::SIGKILL,
-                signal: libc::SIGKILL,
-                finished_at_ns: records::now_ns(),
-            };
+            let killed =
+                Exit { code: 128 + libc::SIGKILL, signal: libc::SIGKILL, finished_at_ns: records::now_ns() };
             run.exit = Some(records::read_exit(&container.directory).unwrap_or(killed));
             drop(run);
             container.ended.send_replace(true);
@@ -267,14 +234,7 @@ impl Cri {
         };
         self.kill_container(&container).await?;
         if let Ok(supervisor) = container.sandbox.supervisor() {
-            let _ = supervisor
-                .call(
-                    &Request::Forget(Named {
-                        id: c_string(id, "id")?,
-                    }),
-                    &[],
-                )
-                .await;
+            let _ = supervisor.call(&Request::Forget(Named { id: c_string(id, "id")? }), &[]).await;
         }
         self.clear_group(&container).await?;
         let (layers, directory) = (self.layers(id), container.directory.clone());
@@ -287,9 +247,7 @@ impl Cri {
             }
             Ok(())
         });
-        removed
-            .await?
-            .map_err(internal("remove the container's folders"))?;
+        removed.await?.map_err(internal("remove the container's folders"))?;
         lock(&self.state).containers.remove(id);
         self.hold_images();
         self.tell(&container.sandbox, Some(id), RuntimeEventKind::Deleted);
@@ -299,42 +257,23 @@ impl Cri {
     pub(super) async fn reopen_log(&self, id: &ContainerId) -> Result<()> {
         let container = self.container(&id.0)?;
         if !container.is_running() {
-            return Err(Error::FailedPrecondition(format!(
-                "container {:?} is not running",
-                id.0
-            )));
+            return Err(Error::FailedPrecondition(format!("container {:?} is not running", id.0)));
         }
-        let (pod, record) = (
-            lock(&container.sandbox.record).config.clone(),
-            lock(&container.record).clone(),
-        );
+        let (pod, record) = (lock(&container.sandbox.record).config.clone(), lock(&container.record).clone());
         let Some(log) = launch::open_log(&pod, &record).map_err(internal("open the log file"))? else {
             return Ok(());
         };
-        let request = Request::ReopenLog(ReopenLog {
-            id: c_string(&container.id, "id")?,
-            log: 0,
-        });
-        container
-            .sandbox
-            .supervisor()?
-            .call(&request, &[log.as_fd()])
-            .await
-            .map(drop)
+        let request = Request::ReopenLog(ReopenLog { id: c_string(&container.id, "id")?, log: 0 });
+        container.sandbox.supervisor()?.call(&request, &[log.as_fd()]).await.map(drop)
     }
 
     pub(super) async fn update(&self, id: &ContainerId, resources: LinuxContainerResources) -> Result<()> {
         let container = self.container(&id.0)?;
         if container.is_running() {
-            self.cgroups
-                .limit(&container.group(), &resources)
-                .map_err(internal("change the limits"))?;
+            self.cgroups.limit(&container.group(), &resources).map_err(internal("change the limits"))?;
         }
         merge(&mut lock(&container.record).config.resources, resources);
-        container
-            .sandbox
-            .record_of(&container)
-            .map_err(internal("write container.json"))
+        container.sandbox.record_of(&container).map_err(internal("write container.json"))
     }
 }
 
@@ -352,10 +291,7 @@ fn merge(own: &mut LinuxContainerResources, new: LinuxContainerResources) {
     set(&mut own.memory_swap_limit_bytes, new.memory_swap_limit_bytes);
     set(&mut own.oom_score_adj, new.oom_score_adj);
     set(&mut own.pids_limit, new.pids_limit);
-    for (own, new) in [
-        (&mut own.cpuset_cpus, new.cpuset_cpus),
-        (&mut own.cpuset_mems, new.cpuset_mems),
-    ] {
+    for (own, new) in [(&mut own.cpuset_cpus, new.cpuset_cpus), (&mut own.cpuset_mems, new.cpuset_mems)] {
         if !new.is_empty() {
             *own = new;
         }
@@ -370,8 +306,7 @@ fn merge(own: &mut LinuxContainerResources, new: LinuxContainerResources) {
 fn failed_sentence(spec: &LaunchSpec, failed: &Failed) -> String {
     let at = failed.item as usize;
     let text = |item: Option<&std::ffi::CString>| {
-        item.map(|text| text.to_string_lossy().into_owned())
-            .unwrap_or_default()
+        item.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
     };
     let program = text(spec.process.argv.first());
     if failed.step == Step::Exec && failed.errno == libc::ENOENT {
@@ -402,14 +337,7 @@ impl Container {
     ) -> Container {
         let (id, run) = (record.id.clone(), Mutex::new(Run::default()));
         let ended = watch::Sender::new(false);
-        Container {
-            id,
-            sandbox,
-            directory,
-            record: Mutex::new(record),
-            run,
-            ended,
-        }
+        Container { id, sandbox, directory, record: Mutex::new(record), run, ended }
     }
 
     pub(super) async fn wait_end(&self, patience: Duration) -> bool {

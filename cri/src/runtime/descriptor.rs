@@ -15,16 +15,10 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    #[expect(
-        deprecated,
-        reason = "sound for an OwnedFd that is never replaced; `register` is an unsafe fn"
-    )]
+    #[expect(deprecated, reason = "sound for an OwnedFd that is never replaced; `register` is an unsafe fn")]
     pub fn new(fd: OwnedFd) -> io::Result<Descriptor> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Descriptor {
-            fd: AsyncFd::new(fd)?,
-            dropped: None,
-        })
+        Ok(Descriptor { fd: AsyncFd::new(fd)?, dropped: None })
     }
 
     pub fn when_dropped(&mut self, act: impl FnOnce() + Send + 'static) {

@@ -60,10 +60,7 @@ impl Cri {
         if container.is_running() {
             return Ok(container);
         }
-        Err(Error::FailedPrecondition(format!(
-            "container {:?} is not running",
-            id.0
-        )))
+        Err(Error::FailedPrecondition(format!("container {:?} is not running", id.0)))
     }
 
     async fn start_exec(
@@ -74,18 +71,11 @@ impl Cri {
         ends: FarEnds,
     ) -> Result<Started> {
         let supervisor = container.sandbox.supervisor()?;
-        let id = format!(
-            "exec-{}",
-            &records::random_id().map_err(internal("make an id"))?[..16]
-        );
+        let id = format!("exec-{}", &records::random_id().map_err(internal("make an id"))?[..16]);
         let group = container.group().below(&id);
-        self.cgroups
-            .create_unified(&group)
-            .map_err(internal("make the exec's cgroup"))?;
-        let entrance = self
-            .cgroups
-            .entrance(&container.group(), &group)
-            .map_err(internal("open the cgroup"))?;
+        self.cgroups.create_unified(&group).map_err(internal("make the exec's cgroup"))?;
+        let entrance =
+            self.cgroups.entrance(&container.group(), &group).map_err(internal("open the cgroup"))?;
         let mut handed = Handed::default();
         let mut add = |end: Option<OwnedFd>| end.map(|end| handed.add(end));
         let (stdin, stdout, stderr) = (add(ends.stdin), add(ends.stdout), add(ends.stderr));
@@ -99,18 +89,11 @@ impl Cri {
             stderr,
         };
         let exited = supervisor.watch_exec(&id);
-        let answer = supervisor
-            .call(&Request::Exec(Box::new(spec)), &handed.borrowed())
-            .await;
+        let answer = supervisor.call(&Request::Exec(Box::new(spec)), &handed.borrowed()).await;
         match answer {
             Ok((Event::Launched(_), descriptors)) => {
                 let terminal = descriptors.into_iter().next();
-                Ok(Started {
-                    id,
-                    group,
-                    exited,
-                    terminal,
-                })
+                Ok(Started { id, group, exited, terminal })
             }
             other => {
                 supervisor.forget_exec(&id);
@@ -154,21 +137,14 @@ impl Cri {
     ) -> Result<ExecSyncResponse> {
         let container = self.running(id)?;
         let ((out_read, out_write), (err_read, err_write)) = (pipe()?, pipe()?);
-        let ends = FarEnds {
-            stdin: None,
-            stdout: Some(out_write),
-            stderr: Some(err_write),
-        };
+        let ends = FarEnds { stdin: None, stdout: Some(out_write), stderr: Some(err_write) };
         let started = self.start_exec(&container, &cmd, false, ends).await?;
         let (mut out, mut err) = (stream(out_read)?, stream(err_read)?);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut exited = started.exited;
         let run = async {
             let reads = async {
-                tokio::join!(
-                    read_capped(&mut out, &mut stdout),
-                    read_capped(&mut err, &mut stderr)
-                )
+                tokio::join!(read_capped(&mut out, &mut stdout), read_capped(&mut err, &mut stderr))
             };
             tokio::pin!(reads);
             let exited = tokio::select! {
@@ -181,9 +157,7 @@ impl Cri {
         let ended = if timeout_s > 0 {
             let limit = Duration::from_secs(timeout_s.unsigned_abs());
             let late = || Error::DeadlineExceeded(format!("command {cmd:?} timed out after {timeout_s}s"));
-            tokio::time::timeout(limit, run)
-                .await
-                .unwrap_or_else(|_| Err(late()))
+            tokio::time::timeout(limit, run).await.unwrap_or_else(|_| Err(late()))
         } else {
             run.await
         };
@@ -192,11 +166,7 @@ impl Cri {
         // What was written before the end is in the pipes; a process left behind may hold them open for ever.
         out.take_rest(&mut stdout, OUTPUT_MAX);
         err.take_rest(&mut stderr, OUTPUT_MAX);
-        Ok(ExecSyncResponse {
-            stdout,
-            stderr,
-            exit_code: exited.code,
-        })
+        Ok(ExecSyncResponse { stdout, stderr, exit_code: exited.code })
     }
 
     pub(super) async fn exec_streams(
@@ -220,9 +190,7 @@ impl Cri {
                 (near.2, far.stderr) = (Some(read), Some(write));
             }
         }
-        let started = self
-            .start_exec(&container, &request.cmd, request.tty, far)
-            .await?;
+        let started = self.start_exec(&container, &request.cmd, request.tty, far).await?;
         let mut resize = None;
         if let Some(master) = &started.terminal {
             let copy = || master.try_clone().map_err(internal("copy the terminal"));
@@ -231,21 +199,9 @@ impl Cri {
         }
         let exit = self.watch(started);
         Ok(ExecStreams {
-            stdin: near
-                .0
-                .map(stream)
-                .transpose()?
-                .map(|end| Box::new(end) as BoxWrite),
-            stdout: near
-                .1
-                .map(stream)
-                .transpose()?
-                .map(|end| Box::new(end) as BoxRead),
-            stderr: near
-                .2
-                .map(stream)
-                .transpose()?
-                .map(|end| Box::new(end) as BoxRead),
+            stdin: near.0.map(stream).transpose()?.map(|end| Box::new(end) as BoxWrite),
+            stdout: near.1.map(stream).transpose()?.map(|end| Box::new(end) as BoxRead),
+            stderr: near.2.map(stream).transpose()?.map(|end| Box::new(end) as BoxRead),
             resize,
             exit,
         })
@@ -287,23 +243,13 @@ impl Cri {
         };
         let ((out, stdout), (err, stderr)) = (end(request.stdout)?, end(request.stderr && !request.tty)?);
         let name = c_string(&container.id, "id")?;
-        let attach = Request::Attach(Attach {
-            id: name.clone(),
-            stdout,
-            stderr,
-            stdin: request.stdin,
-        });
+        let attach = Request::Attach(Attach { id: name.clone(), stdout, stderr, stdin: request.stdin });
         let (event, descriptors) = supervisor.call(&attach, &handed.borrowed()).await?;
         let Event::Attached(attached) = event else {
-            return Err(Error::FailedPrecondition(format!(
-                "container {:?} is not running",
-                id.0
-            )));
+            return Err(Error::FailedPrecondition(format!("container {:?} is not running", id.0)));
         };
         drop(handed);
-        let stdin = attached
-            .stdin
-            .and_then(|index| descriptors.into_iter().nth(index as usize));
+        let stdin = attached.stdin.and_then(|index| descriptors.into_iter().nth(index as usize));
         let is_once = super::lock(&container.record).config.stdin_once;
         let stdin = stdin.map(stream).transpose()?.map(|mut end| {
             if is_once && !attached.is_terminal {
@@ -319,11 +265,7 @@ impl Cri {
             let (sender, mut sizes) = mpsc::channel::<TerminalSize>(RESIZES_MAX);
             tokio::spawn(async move {
                 while let Some(TerminalSize { width, height }) = sizes.recv().await {
-                    let resize = Request::Resize(Resize {
-                        id: name.clone(),
-                        width,
-                        height,
-                    });
+                    let resize = Request::Resize(Resize { id: name.clone(), width, height });
                     let _ = supervisor.call(&resize, &[]).await;
                 }
             });
@@ -340,10 +282,7 @@ impl Cri {
 
     pub(super) async fn forward(self: &Arc<Self>, id: &SandboxId, port: u16) -> Result<Box<dyn ByteStream>> {
         let sandbox = self.sandbox(&id.0)?;
-        let (event, descriptors) = sandbox
-            .supervisor()?
-            .call(&Request::Network(Nothing {}), &[])
-            .await?;
+        let (event, descriptors) = sandbox.supervisor()?.call(&Request::Network(Nothing {}), &[]).await?;
         let network = match event {
             Event::Ready(ready) if ready.network.is_some() => descriptors.into_iter().next(),
             _ => None,
@@ -357,9 +296,7 @@ impl Cri {
             tokio::net::TcpStream::from_std(stream)
         });
         Ok(Box::new(connected.map_err(|error| {
-            Error::Unavailable(format!(
-                "failed to connect to localhost:{port} inside the pod: {error}"
-            ))
+            Error::Unavailable(format!("failed to connect to localhost:{port} inside the pod: {error}"))
         })?))
     }
 }
@@ -379,23 +316,12 @@ fn exec_process(container: &Container, cmd: &[String], is_tty: bool) -> Result<P
         fs::read(container.directory.join("process")).map_err(internal("read the container's process"))?;
     let mut process = Process::get(&mut Reader::new(&bytes))
         .map_err(|error| Error::Internal(format!("the container's process is not readable: {error:?}")))?;
-    if is_tty
-        && !process
-            .env
-            .iter()
-            .any(|variable| variable.as_bytes().starts_with(b"TERM="))
-    {
+    if is_tty && !process.env.iter().any(|variable| variable.as_bytes().starts_with(b"TERM=")) {
         process.env.push(c"TERM=xterm".into());
     }
-    let env: Vec<String> = process
-        .env
-        .iter()
-        .map(|variable| variable.to_string_lossy().into_owned())
-        .collect();
-    process.argv = cmd
-        .iter()
-        .map(|word| c_string(word, "cmd"))
-        .collect::<Result<_>>()?;
+    let env: Vec<String> =
+        process.env.iter().map(|variable| variable.to_string_lossy().into_owned()).collect();
+    process.argv = cmd.iter().map(|word| c_string(word, "cmd")).collect::<Result<_>>()?;
     process.files = files_to_try(program, &env).map_err(|error| Error::InvalidArgument(error.to_string()))?;
     process.tty = is_tty;
     Ok(process)

@@ -29,16 +29,10 @@ pub fn c_string(text: &str, field: &str) -> Result<CString> {
 pub fn node_facts(is_cgroup_v2: bool) -> NodeFacts {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
-    let capabilities = permitted
-        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-        .unwrap_or(0);
+    let capabilities = permitted.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
     let mut devices = Vec::new();
     collect_devices(Path::new("/dev"), &mut devices);
-    NodeFacts {
-        capabilities,
-        devices,
-        is_cgroup_v2,
-    }
+    NodeFacts { capabilities, devices, is_cgroup_v2 }
 }
 
 /// The node's device files, without the folders that a container has of its own.
@@ -92,10 +86,7 @@ impl Handed {
 
     pub fn join(&mut self, entrance: cgroups::Entrance) -> CgroupJoin {
         let procs = entrance.procs.into_iter().map(|procs| self.push(procs)).collect();
-        CgroupJoin {
-            unified: entrance.unified.map(|unified| self.push(unified)),
-            procs,
-        }
+        CgroupJoin { unified: entrance.unified.map(|unified| self.push(unified)), procs }
     }
 
     pub fn add(&mut self, descriptor: OwnedFd) -> Descriptor {
@@ -130,12 +121,8 @@ impl Cri {
         let plan = self.plan(&record, &pod, image, root.as_fd())?;
         let mut handed = Handed::default();
         let group = container.group();
-        self.limit(container, &record)
-            .map_err(internal("set up the cgroup"))?;
-        let entrance = self
-            .cgroups
-            .entrance(&group, &group)
-            .map_err(internal("open the cgroup"))?;
+        self.limit(container, &record).map_err(internal("set up the cgroup"))?;
+        let entrance = self.cgroups.entrance(&group, &group).map_err(internal("open the cgroup"))?;
         let mut mounts = Vec::new();
         for planned in &plan.mounts {
             let steps = self.mount_steps(container, planned, users, &mut handed);
@@ -143,27 +130,17 @@ impl Cri {
         }
         let mut devices = plan.devices.clone();
         for device in &record.config.devices {
-            devices.extend(device_node(
-                Path::new(&device.host_path),
-                Path::new(&device.container_path),
-            ));
+            devices.extend(device_node(Path::new(&device.host_path), Path::new(&device.container_path)));
         }
-        let folder: OwnedFd = fs::File::open(&container.directory)
-            .map_err(internal("open the run directory"))?
-            .into();
+        let folder: OwnedFd =
+            fs::File::open(&container.directory).map_err(internal("open the run directory"))?.into();
         let log = open_log(&pod, &record).map_err(internal("open the log file"))?;
         let spec = LaunchSpec {
             id: c_string(&container.id, "id")?,
             process: plan.process.clone(),
             pid: plan.pid,
             pid_target: c_string(
-                record
-                    .config
-                    .security
-                    .namespaces
-                    .target_id
-                    .as_deref()
-                    .unwrap_or_default(),
+                record.config.security.namespaces.target_id.as_deref().unwrap_or_default(),
                 "target_id",
             )?,
             cgroup_namespace: self.facts.is_cgroup_v2,
@@ -195,10 +172,7 @@ impl Cri {
         let (upper, work) = (layers.join("upper"), layers.join("work"));
         let made = (|| {
             for directory in [&upper, &work] {
-                fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o755)
-                    .create(directory)?;
+                fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
                 if let Some(users) = &pod.namespaces.userns {
                     std::os::unix::fs::chown(directory, Some(users.host_id), Some(users.host_id))?;
                 }
@@ -234,10 +208,7 @@ impl Cri {
             seccomp_profile: profile.as_deref(),
         };
         let mut plan = core::plan(&input).map_err(|error| Error::InvalidArgument(error.to_string()))?;
-        plan.process.oom_score_adj = plan
-            .process
-            .oom_score_adj
-            .map(|wanted| self.possible_oom_score(wanted));
+        plan.process.oom_score_adj = plan.process.oom_score_adj.map(|wanted| self.possible_oom_score(wanted));
         Ok(plan)
     }
 
@@ -247,9 +218,8 @@ impl Cri {
         if self.facts.capabilities & SYS_RESOURCE != 0 {
             return wanted;
         }
-        let own = fs::read_to_string("/proc/self/oom_score_adj")
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
+        let own =
+            fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse().ok());
         wanted.max(own.unwrap_or(0))
     }
 
@@ -264,11 +234,7 @@ impl Cri {
         for device in &record.config.devices {
             let (host, inside) = (Path::new(&device.host_path), Path::new(&device.container_path));
             if let Some(node) = device_node(host, inside) {
-                let kind = if node.mode & 0o170_000 == 0o060_000 {
-                    'b'
-                } else {
-                    'c'
-                };
+                let kind = if node.mode & 0o170_000 == 0o060_000 { 'b' } else { 'c' };
                 let rule = format!("{kind} {}:{} {}", node.major, node.minor, device.permissions);
                 self.cgroups.allow_device(&group, &rule);
             }
@@ -290,22 +256,14 @@ impl Cri {
                     source: MountSource::Detached,
                     descriptor: handed.push(mount),
                     path: CString::new(path)?,
-                    target: if is_file {
-                        MountTarget::File
-                    } else {
-                        MountTarget::Directory
-                    },
+                    target: if is_file { MountTarget::File } else { MountTarget::Directory },
                     no_symlinks: planned.no_symlinks,
                     ..MountStep::default()
                 })
             };
         let path = planned.path.as_str();
         let step = match &planned.kind {
-            MountKind::New {
-                fstype,
-                options,
-                attributes,
-            } => MountStep {
+            MountKind::New { fstype, options, attributes } => MountStep {
                 fstype: CString::new(*fstype)?,
                 options: options.clone(),
                 attributes: *attributes,
@@ -322,12 +280,9 @@ impl Cri {
                 let source = if own.exists() { own } else { "/dev/shm".into() };
                 detached(path, mounts::copy(&source, false)?, false, handed)?
             }
-            MountKind::SandboxFile(name) => detached(
-                path,
-                mounts::copy(&folder.join(name), planned.readonly)?,
-                true,
-                handed,
-            )?,
+            MountKind::SandboxFile(name) => {
+                detached(path, mounts::copy(&folder.join(name), planned.readonly)?, true, handed)?
+            }
             MountKind::Device(device) => {
                 detached(path, mounts::copy(Path::new(device), false)?, true, handed)?
             }
@@ -387,11 +342,7 @@ pub fn open_log(pod: &PodSandboxConfig, record: &ContainerRecord) -> io::Result<
     if let Some(parent) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
     }
-    let options = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o640)
-        .open(&path);
+    let options = fs::OpenOptions::new().create(true).append(true).mode(0o640).open(&path);
     options.map(|file| Some(file.into()))
 }
 

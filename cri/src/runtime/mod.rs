@@ -119,26 +119,14 @@ impl Cri {
         let state = Mutex::default();
         let cri = Arc::new_cyclic(|this| {
             let this = this.clone();
-            Cri {
-                this,
-                roots,
-                network,
-                images,
-                pause,
-                cgroups,
-                facts,
-                state,
-                events,
-            }
+            Cri { this, roots, network, images, pause, cgroups, facts, state, events }
         });
         cri.adopt().await?;
         Ok(cri)
     }
 
     fn this(&self) -> Arc<Cri> {
-        self.this
-            .upgrade()
-            .expect("a call runs on a value that somebody holds")
+        self.this.upgrade().expect("a call runs on a value that somebody holds")
     }
 
     fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>> {
@@ -153,32 +141,18 @@ impl Cri {
 
     fn containers_of(&self, sandbox: &str) -> Vec<Arc<Container>> {
         let state = lock(&self.state);
-        state
-            .containers
-            .values()
-            .filter(|container| container.sandbox.id == sandbox)
-            .cloned()
-            .collect()
+        state.containers.values().filter(|container| container.sandbox.id == sandbox).cloned().collect()
     }
 
     /// Nobody listening is fine.
     fn tell(&self, sandbox: &Sandbox, container: Option<&str>, kind: RuntimeEventKind) {
         let pod_uid = lock(&sandbox.record).config.uid.clone();
         let (sandbox_id, container_id) = (sandbox.id.clone(), container.map(str::to_owned));
-        let _ = self.events.send(RuntimeEvent {
-            pod_uid,
-            sandbox_id,
-            container_id,
-            kind,
-        });
+        let _ = self.events.send(RuntimeEvent { pod_uid, sandbox_id, container_id, kind });
     }
 
     fn hold_images(&self) {
-        let ids = lock(&self.state)
-            .containers
-            .values()
-            .map(|it| lock(&it.record).image_id.clone())
-            .collect();
+        let ids = lock(&self.state).containers.values().map(|it| lock(&it.record).image_id.clone()).collect();
         self.images.hold(ids);
     }
 }

@@ -16,11 +16,7 @@ fn context(doing: impl std::fmt::Display) -> impl FnOnce(io::Error) -> io::Error
 }
 
 fn open_path(path: &Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(
-        path,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?)
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn through(fd: &OwnedFd) -> CString {
@@ -43,37 +39,23 @@ pub fn overlay(
             None => plain,
         });
     }
-    let fs = Fs::open(c"overlay")
-        .map_err(io::Error::from)
-        .map_err(context("overlayfs"))?;
+    let fs = Fs::open(c"overlay").map_err(io::Error::from).map_err(context("overlayfs"))?;
     let names: Vec<CString> = layers.iter().map(through).collect();
-    if names
-        .iter()
-        .any(|name| fs.set_string(c"lowerdir+", name).is_err())
-    {
+    if names.iter().any(|name| fs.set_string(c"lowerdir+", name).is_err()) {
         // Before Linux 6.5: all in one string.
-        let joined = names
-            .iter()
-            .map(|name| name.to_bytes())
-            .collect::<Vec<_>>()
-            .join(&b':');
+        let joined = names.iter().map(|name| name.to_bytes()).collect::<Vec<_>>().join(&b':');
         fs.set_string(c"lowerdir", &CString::new(joined)?)?;
     }
     let (upper_fd, work_fd) = (open_path(upper)?, open_path(work)?);
     fs.set_string(c"upperdir", &through(&upper_fd))?;
     fs.set_string(c"workdir", &through(&work_fd))?;
-    fs.mount(0)
-        .map_err(io::Error::from)
-        .map_err(context("mount the overlay"))
+    fs.mount(0).map_err(io::Error::from).map_err(context("mount the overlay"))
 }
 
 /// A copy of the mount whose ids are those of the user namespace.
 fn idmapped(source: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let tree = mount::clone_tree(source, c"", false)?;
-    let change = SetAttributes {
-        user_namespace: Some(users),
-        ..SetAttributes::default()
-    };
+    let change = SetAttributes { user_namespace: Some(users), ..SetAttributes::default() };
     mount::set_attributes(tree.as_fd(), &change)?;
     Ok(tree)
 }
@@ -96,26 +78,15 @@ pub fn bind(request: &Mount, users: Option<BorrowedFd<'_>>) -> io::Result<(Owned
         MountPropagation::HostToContainer => Some(Propagation::Slave),
         MountPropagation::Bidirectional => None,
     };
-    let change = SetAttributes {
-        propagation,
-        is_recursive: true,
-        ..SetAttributes::default()
-    };
+    let change = SetAttributes { propagation, is_recursive: true, ..SetAttributes::default() };
     mount::set_attributes(tree.as_fd(), &change)?;
     if request.readonly {
         let is_recursive = request.recursive_read_only;
-        let change = SetAttributes {
-            set: attr::RDONLY,
-            is_recursive,
-            ..SetAttributes::default()
-        };
+        let change = SetAttributes { set: attr::RDONLY, is_recursive, ..SetAttributes::default() };
         mount::set_attributes(tree.as_fd(), &change)?;
     }
     if let Some(users) = users {
-        let change = SetAttributes {
-            user_namespace: Some(users),
-            ..SetAttributes::default()
-        };
+        let change = SetAttributes { user_namespace: Some(users), ..SetAttributes::default() };
         if let Err(error) = mount::set_attributes(tree.as_fd(), &change) {
             tracing::debug!(path = %path.display(), %error, "the filesystem takes no idmapped mounts");
         }
@@ -136,11 +107,7 @@ pub fn copy(path: &Path, is_readonly: bool) -> io::Result<OwnedFd> {
     let source = open_path(path).map_err(context(path.display()))?;
     let tree = mount::clone_tree(source.as_fd(), c"", false)?;
     let set = if is_readonly { attr::RDONLY } else { 0 };
-    let change = SetAttributes {
-        set,
-        propagation: Some(Propagation::Private),
-        ..SetAttributes::default()
-    };
+    let change = SetAttributes { set, propagation: Some(Propagation::Private), ..SetAttributes::default() };
     mount::set_attributes(tree.as_fd(), &change)?;
     Ok(tree)
 }
@@ -202,9 +169,7 @@ fn mount_of<'a>(table: &'a str, path: &Path) -> Option<(&'a Path, Vec<&'a str>)>
         Some((point, fields.skip(1).collect()))
     });
     // Of two mounts on one point the later one is on top.
-    mounts
-        .filter(|(point, _)| path.starts_with(point))
-        .max_by_key(|(point, _)| point.components().count())
+    mounts.filter(|(point, _)| path.starts_with(point)).max_by_key(|(point, _)| point.components().count())
 }
 
 #[cfg(test)]
@@ -222,9 +187,6 @@ mod tests {
         assert_eq!(see("/etc"), Some(("/", vec!["shared:1"])));
         assert_eq!(see("/var/library"), Some(("/", vec!["shared:1"])));
         assert_eq!(see("/var/lib/y"), Some(("/var/lib", vec![])));
-        assert_eq!(
-            see("/var/lib/x/z"),
-            Some(("/var/lib/x", vec!["shared:9", "master:2"]))
-        );
+        assert_eq!(see("/var/lib/x/z"), Some(("/var/lib/x", vec!["shared:9", "master:2"])));
     }
 }

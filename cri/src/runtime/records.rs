@@ -78,12 +78,7 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
 /// Whole or not at all.
 pub fn write(directory: &Path, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
     let new = directory.join(format!("{name}.new"));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&new)?;
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
     file.write_all(bytes)?;
     fs::rename(new, directory.join(name))
 }
@@ -121,14 +116,7 @@ mod tests {
             read_exit(directory.path())
         };
         assert_eq!(read_exit(directory.path()), None);
-        assert_eq!(
-            see("7 0 12\n"),
-            Some(Exit {
-                code: 7,
-                signal: 0,
-                finished_at_ns: 12
-            })
-        );
+        assert_eq!(see("7 0 12\n"), Some(Exit { code: 7, signal: 0, finished_at_ns: 12 }));
         assert_eq!(see("7 0"), None);
         assert_eq!(random_id().unwrap().len(), 64);
     }

@@ -69,9 +69,7 @@ impl Cri {
                 )));
             }
             other => {
-                return Err(Error::Internal(format!(
-                    "failed to set up the sandbox: unexpected {other:?}"
-                )));
+                return Err(Error::Internal(format!("failed to set up the sandbox: unexpected {other:?}")));
             }
         };
         if let Some(network) = network {
@@ -93,11 +91,8 @@ impl Cri {
         let group = sandbox.group(&sandbox.id);
         self.cgroups.create(&group)?;
         let entrance = self.cgroups.entrance(&group, &group)?;
-        let unified = self
-            .cgroups
-            .unified(&group)
-            .map(|path| kedge_sys::cgroup::open_procs(&path))
-            .transpose()?;
+        let unified =
+            self.cgroups.unified(&group).map(|path| kedge_sys::cgroup::open_procs(&path)).transpose()?;
         let procs: Vec<_> = entrance.procs.iter().chain(&unified).map(AsFd::as_fd).collect();
         let folder: OwnedFd = fs::File::open(&sandbox.directory)?.into();
         let listener = socket::listen(folder.as_fd(), "pause.sock")?;
@@ -195,11 +190,8 @@ impl Cri {
             let _ = supervisor.call(&Request::Shutdown(Nothing {}), &[]).await;
         }
         let (cri, of) = (self.clone(), sandbox.clone());
-        let groups: Vec<_> = self
-            .containers_of(&sandbox.id)
-            .iter()
-            .map(|container| container.group())
-            .collect();
+        let groups: Vec<_> =
+            self.containers_of(&sandbox.id).iter().map(|container| container.group()).collect();
         let cleaned = blocking(move || {
             for group in groups.iter().chain([&of.group(&of.id)]) {
                 cri.cgroups.kill(group)?;
@@ -256,10 +248,7 @@ impl Cri {
     /// The pod's own cgroup belongs to the kubelet; an empty one that nobody else uses goes with the last sandbox.
     fn remove_pod_group(&self, sandbox: &Sandbox) {
         let uid = lock(&sandbox.record).config.uid.clone();
-        let has_other = lock(&self.state)
-            .sandboxes
-            .values()
-            .any(|it| lock(&it.record).config.uid == uid);
+        let has_other = lock(&self.state).sandboxes.values().any(|it| lock(&it.record).config.uid == uid);
         if !has_other {
             let _ = self.cgroups.remove(&sandbox.group(""));
         }
@@ -298,18 +287,12 @@ fn plan(config: &PodSandboxConfig) -> Result<SandboxSpec> {
         // A pod on the node's network has the node's name.
         uts: from(namespaces.network),
         shared_pid: namespaces.pid == NamespaceMode::Pod,
-        user: namespaces.userns.map(|users| IdMap {
-            host_id: users.host_id,
-            length: users.length,
-        }),
+        user: namespaces.userns.map(|users| IdMap { host_id: users.host_id, length: users.length }),
         hostname: c_string(&config.hostname, "hostname")?,
         sysctls: sysctls
             .iter()
             .map(|(path, value)| {
-                Ok(Sysctl {
-                    path: c_string(path, "sysctls")?,
-                    value: c_string(value, "sysctls")?,
-                })
+                Ok(Sysctl { path: c_string(path, "sysctls")?, value: c_string(value, "sysctls")? })
             })
             .collect::<Result<_>>()?,
     })
@@ -317,11 +300,7 @@ fn plan(config: &PodSandboxConfig) -> Result<SandboxSpec> {
 
 /// `resolv.conf` and `hostname`, which every container of the pod sees.
 fn write_files(directory: &Path, config: &PodSandboxConfig) -> std::io::Result<()> {
-    let hostname = if config.hostname.is_empty() {
-        node_name()?
-    } else {
-        config.hostname.clone()
-    };
+    let hostname = if config.hostname.is_empty() { node_name()? } else { config.hostname.clone() };
     records::write(directory, "hostname", format!("{hostname}\n").as_bytes(), 0o644)?;
     let dns = &config.dns;
     let text = if dns.servers.is_empty() && dns.searches.is_empty() && dns.options.is_empty() {
@@ -331,9 +310,7 @@ fn write_files(directory: &Path, config: &PodSandboxConfig) -> std::io::Result<(
         if !dns.searches.is_empty() {
             text += &format!("search {}\n", dns.searches.join(" "));
         }
-        dns.servers
-            .iter()
-            .for_each(|server| text += &format!("nameserver {server}\n"));
+        dns.servers.iter().for_each(|server| text += &format!("nameserver {server}\n"));
         if !dns.options.is_empty() {
             text += &format!("options {}\n", dns.options.join(" "));
         }

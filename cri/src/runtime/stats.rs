@@ -18,16 +18,11 @@ impl Cri {
 
     fn read_stats(&self, container: &Container) -> ContainerStats {
         let group = container.group();
-        let mut stats = ContainerStats {
-            timestamp_ns: records::now_ns(),
-            ..ContainerStats::default()
-        };
+        let mut stats = ContainerStats { timestamp_ns: records::now_ns(), ..ContainerStats::default() };
         (stats.writable_layer_bytes, stats.writable_layer_inodes) =
             usage(&self.layers(&container.id).join("upper"));
         let text = |directory: Option<PathBuf>, file: &str| {
-            directory
-                .and_then(|directory| fs::read_to_string(directory.join(file)).ok())
-                .unwrap_or_default()
+            directory.and_then(|directory| fs::read_to_string(directory.join(file)).ok()).unwrap_or_default()
         };
         let number =
             |directory: Option<PathBuf>, file: &str| text(directory, file).trim().parse().unwrap_or(0);

@@ -46,18 +46,12 @@ fn lost() -> Error {
 
 impl Supervisor {
     /// Takes over a connected socket.
-    #[expect(
-        deprecated,
-        reason = "sound for an OwnedFd that is never replaced; `register` is an unsafe fn"
-    )]
+    #[expect(deprecated, reason = "sound for an OwnedFd that is never replaced; `register` is an unsafe fn")]
     pub fn new(socket: OwnedFd) -> std::io::Result<(Arc<Supervisor>, mpsc::UnboundedReceiver<Told>)> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         let socket = AsyncFd::new(socket)?;
-        let supervisor = Arc::new(Supervisor {
-            socket,
-            serials: AtomicU32::new(1),
-            waiting: Mutex::default(),
-        });
+        let supervisor =
+            Arc::new(Supervisor { socket, serials: AtomicU32::new(1), waiting: Mutex::default() });
         // At most one message per container and sandbox: the number of containers is its limit.
         let (told, receiver) = mpsc::unbounded_channel();
         tokio::spawn(supervisor.clone().read(told));
@@ -123,22 +117,16 @@ impl Supervisor {
         }
         let frame = encode_request(request, serial, VERSION);
         let long = (frame.body.len() > INLINE_MAX).then(|| memfd::sealed("kedge-record", &frame.body));
-        let long = long
-            .transpose()
-            .map_err(|errno| Error::Internal(format!("make a memfd: {errno}")))?;
+        let long = long.transpose().map_err(|errno| Error::Internal(format!("make a memfd: {errno}")))?;
         let mut all = Vec::with_capacity(descriptors.len() + 1);
         all.extend(long.as_ref().map(AsFd::as_fd));
         all.extend_from_slice(descriptors);
-        let (header, body) = if long.is_some() {
-            (frame.header.long(), &[][..])
-        } else {
-            (frame.header, &frame.body[..])
-        };
+        let (header, body) =
+            if long.is_some() { (frame.header.long(), &[][..]) } else { (frame.header, &frame.body[..]) };
         let sent = self.socket.async_io(Interest::WRITABLE, |socket| {
             Ok(socket::send(socket.as_fd(), &header.to_bytes(), body, &all)?)
         });
-        sent.await
-            .map_err(|error| Error::Unavailable(format!("send to the pod's supervisor: {error}")))?;
+        sent.await.map_err(|error| Error::Unavailable(format!("send to the pod's supervisor: {error}")))?;
         answer.await.map_err(|_| lost())
     }
 
@@ -157,15 +145,12 @@ impl Supervisor {
     }
 
     pub async fn hello(&self) -> Result<(), Error> {
-        let hello = Request::Hello(Hello {
-            version: VERSION,
-            version_min: VERSION_MIN,
-        });
+        let hello = Request::Hello(Hello { version: VERSION, version_min: VERSION_MIN });
         match self.call(&hello, &[]).await?.0 {
             Event::Hello(theirs) if theirs.version >= VERSION_MIN => Ok(()),
-            other => Err(Error::FailedPrecondition(format!(
-                "the supervisor speaks another protocol: {other:?}"
-            ))),
+            other => {
+                Err(Error::FailedPrecondition(format!("the supervisor speaks another protocol: {other:?}")))
+            }
         }
     }
 }
@@ -175,9 +160,7 @@ fn read_all(file: OwnedFd) -> Option<Vec<u8>> {
     let mut file = std::fs::File::from(file);
     let mut body = Vec::new();
     file.rewind().ok()?;
-    file.take(kedge_pause_wire::BODY_MAX as u64)
-        .read_to_end(&mut body)
-        .ok()?;
+    file.take(kedge_pause_wire::BODY_MAX as u64).read_to_end(&mut body).ok()?;
     Some(body)
 }
 

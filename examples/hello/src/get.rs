@@ -23,17 +23,9 @@ pub fn run(arguments: &[String]) -> Outcome {
 }
 
 fn addresses(authority: &str, default_port: u16) -> Result<Vec<std::net::SocketAddr>, Failure> {
-    let has_port = authority
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let whole = if has_port {
-        authority.to_owned()
-    } else {
-        format!("{authority}:{default_port}")
-    };
-    let found = whole
-        .to_socket_addrs()
-        .map_err(|error| Failure::new(format!("{authority}: {error}")))?;
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let whole = if has_port { authority.to_owned() } else { format!("{authority}:{default_port}") };
+    let found = whole.to_socket_addrs().map_err(|error| Failure::new(format!("{authority}: {error}")))?;
     Ok(found.collect())
 }
 
@@ -56,10 +48,7 @@ fn get_http(authority: &str, path: &str) -> Outcome {
     let request = format!("GET /{path} HTTP/1.0\r\nHost: {authority}\r\nUser-Agent: hello\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(Failure::new)?;
     let mut answer = Vec::new();
-    stream
-        .take(BODY_MAX)
-        .read_to_end(&mut answer)
-        .map_err(Failure::new)?;
+    stream.take(BODY_MAX).read_to_end(&mut answer).map_err(Failure::new)?;
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
     let (head, body) = match end {
         Some(end) => (&answer[..end], &answer[end + 4..]),
@@ -67,18 +56,11 @@ fn get_http(authority: &str, path: &str) -> Outcome {
     };
     std::io::stdout().write_all(body).map_err(Failure::new)?;
     let head = String::from_utf8_lossy(head);
-    let status: u16 = head
-        .split(' ')
-        .nth(1)
-        .and_then(|word| word.parse().ok())
-        .unwrap_or(0);
+    let status: u16 = head.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
     if (100..400).contains(&status) {
         return Ok(0);
     }
-    Err(Failure {
-        text: head.lines().next().unwrap_or_default().to_owned(),
-        code: 22,
-    })
+    Err(Failure { text: head.lines().next().unwrap_or_default().to_owned(), code: 22 })
 }
 
 fn get_udp(authority: &str, text: &str) -> Outcome {
@@ -87,17 +69,10 @@ fn get_udp(authority: &str, text: &str) -> Outcome {
     let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).map_err(Failure::new)?;
     socket.set_read_timeout(Some(PATIENCE)).map_err(Failure::new)?;
-    socket
-        .connect(address)
-        .and_then(|()| socket.send(text.as_bytes()))
-        .map_err(Failure::new)?;
+    socket.connect(address).and_then(|()| socket.send(text.as_bytes())).map_err(Failure::new)?;
     let mut answer = [0u8; 64 << 10];
-    let size = socket
-        .recv(&mut answer)
-        .map_err(|error| Failure::new(format!("{address}: {error}")))?;
-    std::io::stdout()
-        .write_all(&answer[..size])
-        .map_err(Failure::new)?;
+    let size = socket.recv(&mut answer).map_err(|error| Failure::new(format!("{address}: {error}")))?;
+    std::io::stdout().write_all(&answer[..size]).map_err(Failure::new)?;
     println!();
     Ok(0)
 }

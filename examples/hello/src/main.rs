@@ -17,23 +17,16 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(text: impl std::fmt::Display) -> Failure {
-        Failure {
-            text: text.to_string(),
-            code: 1,
-        }
+        Failure { text: text.to_string(), code: 1 }
     }
 }
 
 pub type Outcome = Result<u8, Failure>;
 
 fn main() -> ExitCode {
-    let mut arguments: Vec<String> = std::env::args_os()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let called = arguments
-        .first()
-        .map(|path| base_name(path).to_owned())
-        .unwrap_or_default();
+    let mut arguments: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let called = arguments.first().map(|path| base_name(path).to_owned()).unwrap_or_default();
     if called == "hello" || called.is_empty() {
         arguments.drain(..arguments.len().min(1));
     }
@@ -68,11 +61,7 @@ fn run(applet: &str, arguments: &[String]) -> Outcome {
         "sleep" => tools::sleep(arguments),
         "true" => Ok(0),
         "false" => Ok(1),
-        _ => tools::run(applet, arguments, &mut std::io::stdout().lock()).unwrap_or_else(|| {
-            Err(Failure {
-                text: "not found".to_owned(),
-                code: 127,
-            })
-        }),
+        _ => tools::run(applet, arguments, &mut std::io::stdout().lock())
+            .unwrap_or_else(|| Err(Failure { text: "not found".to_owned(), code: 127 })),
     }
 }

@@ -192,12 +192,7 @@ fn command(tokens: &[Token], code: u8) -> Flow {
         return Flow::Next(0);
     };
     match name.as_str() {
-        "exit" => Flow::Exit(
-            arguments
-                .first()
-                .map_or(Some(code), |word| word.parse().ok())
-                .unwrap_or(2),
-        ),
+        "exit" => Flow::Exit(arguments.first().map_or(Some(code), |word| word.parse().ok()).unwrap_or(2)),
         "cd" => match std::env::set_current_dir(arguments.first().map_or("/", String::as_str)) {
             Ok(()) => Flow::Next(0),
             Err(error) => complain("cd", &error.to_string(), 1),
@@ -207,12 +202,7 @@ fn command(tokens: &[Token], code: u8) -> Flow {
 }
 
 fn open(append: bool, path: &str) -> std::io::Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .write(true)
-        .append(append)
-        .truncate(!append)
-        .open(path)
+    OpenOptions::new().create(true).write(true).append(append).truncate(!append).open(path)
 }
 
 fn complain(who: &str, what: &str, code: u8) -> Flow {
@@ -250,9 +240,7 @@ fn start(name: &str, arguments: &[String], out: Option<File>) -> Flow {
 }
 
 fn exit_code(status: std::process::ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255)
 }
 

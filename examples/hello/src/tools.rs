@@ -36,34 +36,26 @@ fn cat(paths: &[String], out: &mut dyn Write) -> Outcome {
         };
         let mut buffer = [0u8; 16 << 10];
         loop {
-            let read = from
-                .read(&mut buffer)
-                .map_err(|error| Failure::new(format!("{path}: {error}")))?;
+            let read = from.read(&mut buffer).map_err(|error| Failure::new(format!("{path}: {error}")))?;
             if read == 0 {
                 break;
             }
-            out.write_all(&buffer[..read])
-                .and_then(|()| out.flush())
-                .map_err(Failure::new)?;
+            out.write_all(&buffer[..read]).and_then(|()| out.flush()).map_err(Failure::new)?;
         }
     }
     Ok(0)
 }
 
 fn ls(arguments: &[String], out: &mut dyn Write) -> Outcome {
-    let path = arguments
-        .iter()
-        .find(|word| !word.starts_with('-'))
-        .map_or(".", String::as_str);
+    let path = arguments.iter().find(|word| !word.starts_with('-')).map_or(".", String::as_str);
     let failure = |error: std::io::Error| Failure::new(format!("{path}: {error}"));
     if !std::fs::metadata(path).map_err(failure)?.is_dir() {
         writeln!(out, "{path}").map_err(Failure::new)?;
         return Ok(0);
     }
     let entries = std::fs::read_dir(path).map_err(failure)?.flatten();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     for name in names {
         writeln!(out, "{name}").map_err(Failure::new)?;
@@ -120,24 +112,16 @@ mod tests {
             let mut out = Vec::new();
             let arguments: Vec<String> = line[1..].iter().map(|word| word.to_string()).collect();
             let outcome = run(line[0], &arguments, &mut out).expect("a tool of ours");
-            let text = outcome.map_or_else(
-                |failure| failure.text,
-                |_| String::from_utf8(out).unwrap_or_default(),
-            );
+            let text =
+                outcome.map_or_else(|failure| failure.text, |_| String::from_utf8(out).unwrap_or_default());
             assert_eq!(text, expected, "{line:?}");
         };
         check(&["echo", "a", "b"], "a b\n");
         check(&["echo", "-n", "a"], "a");
-        check(
-            &["cat", "/nonexistent"],
-            "/nonexistent: No such file or directory (os error 2)",
-        );
+        check(&["cat", "/nonexistent"], "/nonexistent: No such file or directory (os error 2)");
         check(
             &["ls", folder.join("nonexistent").to_str().unwrap_or_default()],
-            &format!(
-                "{}: No such file or directory (os error 2)",
-                folder.join("nonexistent").display()
-            ),
+            &format!("{}: No such file or directory (os error 2)", folder.join("nonexistent").display()),
         );
         assert!(run("nope", &[], &mut Vec::new()).is_none());
     }

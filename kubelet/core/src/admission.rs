@@ -40,10 +40,7 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Pod], features: KernelFeatures) 
 }
 
 fn refuse(reason: &str, message: String) -> Result<(), Ending> {
-    Err(Ending {
-        reason: reason.to_owned(),
-        message,
-    })
+    Err(Ending { reason: reason.to_owned(), message })
 }
 
 fn fits(pod: &Pod, node: &Node, others: &[&Pod]) -> Result<(), Ending> {
@@ -54,47 +51,31 @@ fn fits(pod: &Pod, node: &Node, others: &[&Pod]) -> Result<(), Ending> {
             return out_of("pods", 1, used, most);
         }
     }
-    let wanted = pod
-        .spec
-        .containers
-        .iter()
-        .chain(&pod.spec.init_containers)
-        .flat_map(|c| c.resources.requests.keys());
+    let wanted =
+        pod.spec.containers.iter().chain(&pod.spec.init_containers).flat_map(|c| c.resources.requests.keys());
     let mut names: Vec<&str> = wanted.map(String::as_str).collect();
     names.sort_unstable();
     names.dedup();
     for name in names {
         let read = |list| {
-            if name == "cpu" {
-                resources::milli(list, name)
-            } else {
-                resources::amount(list, name)
-            }
+            if name == "cpu" { resources::milli(list, name) } else { resources::amount(list, name) }
         };
         let requested = resources::pod_total(&pod.spec, |r| &r.requests, name);
         let capacity = read(allocatable).unwrap_or(0);
-        let used: i64 = others
-            .iter()
-            .map(|other| resources::pod_total(&other.spec, |r| &r.requests, name))
-            .sum();
+        let used: i64 =
+            others.iter().map(|other| resources::pod_total(&other.spec, |r| &r.requests, name)).sum();
         if requested > 0 && requested + used > capacity {
             return out_of(name, requested, used, capacity);
         }
     }
     if !matches_node(pod, node) {
-        return predicate(
-            "NodeAffinity",
-            "node(s) didn't match Pod's node affinity/selector",
-        );
+        return predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector");
     }
     if !pod.spec.node_name.is_empty() && pod.spec.node_name != node.metadata.name {
         return predicate("NodeName", "node(s) didn't match the requested node name");
     }
     if others.iter().any(|other| ports_conflict(pod, other)) {
-        return predicate(
-            "NodePorts",
-            "node(s) didn't have free ports for the requested pod ports",
-        );
+        return predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports");
     }
     Ok(())
 }
@@ -112,31 +93,18 @@ fn out_of(name: &str, requested: i64, used: i64, capacity: i64) -> Result<(), En
 
 fn matches_node(pod: &Pod, node: &Node) -> bool {
     let labels = &node.metadata.labels;
-    let selected = pod
-        .spec
-        .node_selector
-        .iter()
-        .all(|(key, value)| labels.get(key) == Some(value));
-    let affinity = pod
-        .spec
-        .affinity
-        .as_deref()
-        .and_then(|affinity| affinity.node_affinity.as_ref());
+    let selected = pod.spec.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
+    let affinity = pod.spec.affinity.as_deref().and_then(|affinity| affinity.node_affinity.as_ref());
     let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
     selected
-        && required.is_none_or(|selector| {
-            selector
-                .node_selector_terms
-                .iter()
-                .any(|term| matches_term(term, node))
-        })
+        && required
+            .is_none_or(|selector| selector.node_selector_terms.iter().any(|term| matches_term(term, node)))
 }
 
 fn matches_term(term: &NodeSelectorTerm, node: &Node) -> bool {
     let fields = [("metadata.name".to_owned(), node.metadata.name.clone())].into();
     let all = |list: &[NodeSelectorRequirement], labels: &kedge_api::meta::Labels| {
-        list.iter()
-            .all(|requirement| matches_requirement(requirement, labels))
+        list.iter().all(|requirement| matches_requirement(requirement, labels))
     };
     // An empty term selects nothing.
     let empty = term.match_expressions.is_empty() && term.match_fields.is_empty();
@@ -162,21 +130,10 @@ fn ports_conflict(pod: &Pod, other: &Pod) -> bool {
     let ports = |pod: &Pod| {
         let host_network = pod.spec.host_network;
         let of = move |port: &kedge_api::pod::ContainerPort| {
-            let number = if host_network && port.host_port == 0 {
-                port.container_port
-            } else {
-                port.host_port
-            };
-            let protocol = if port.protocol.is_empty() {
-                "TCP".to_owned()
-            } else {
-                port.protocol.clone()
-            };
-            let ip = if port.host_ip.is_empty() {
-                "0.0.0.0".to_owned()
-            } else {
-                port.host_ip.clone()
-            };
+            let number =
+                if host_network && port.host_port == 0 { port.container_port } else { port.host_port };
+            let protocol = if port.protocol.is_empty() { "TCP".to_owned() } else { port.protocol.clone() };
+            let ip = if port.host_ip.is_empty() { "0.0.0.0".to_owned() } else { port.host_ip.clone() };
             (number, protocol, ip)
         };
         pod.spec
@@ -198,16 +155,10 @@ fn ports_conflict(pod: &Pod, other: &Pod) -> bool {
 
 fn sysctls(pod: &Pod) -> Result<(), Ending> {
     let context = pod.spec.security_context.as_deref();
-    for sysctl in context
-        .map(|context| context.sysctls.as_slice())
-        .unwrap_or_default()
-    {
+    for sysctl in context.map(|context| context.sysctls.as_slice()).unwrap_or_default() {
         let name = sysctl.name.replace('/', ".");
         if !SAFE_SYSCTLS.contains(&name.as_str()) {
-            return refuse(
-                "SysctlForbidden",
-                format!("forbidden sysctl: \"{name}\" not allowlisted"),
-            );
+            return refuse("SysctlForbidden", format!("forbidden sysctl: \"{name}\" not allowlisted"));
         }
         if name.starts_with("net.") && pod.spec.host_network {
             return refuse(
@@ -220,26 +171,13 @@ fn sysctls(pod: &Pod) -> Result<(), Ending> {
 }
 
 fn app_armor(pod: &Pod, features: KernelFeatures) -> Result<(), Ending> {
-    let of_pod = pod
-        .spec
-        .security_context
-        .as_deref()
-        .and_then(|context| context.app_armor_profile.as_ref());
+    let of_pod = pod.spec.security_context.as_deref().and_then(|context| context.app_armor_profile.as_ref());
     let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
-    let of_containers = containers.filter_map(|c| {
-        c.security_context
-            .as_deref()
-            .and_then(|context| context.app_armor_profile.as_ref())
-    });
-    let asked = of_pod
-        .into_iter()
-        .chain(of_containers)
-        .any(|profile| profile.r#type != "Unconfined");
+    let of_containers = containers
+        .filter_map(|c| c.security_context.as_deref().and_then(|context| context.app_armor_profile.as_ref()));
+    let asked = of_pod.into_iter().chain(of_containers).any(|profile| profile.r#type != "Unconfined");
     if asked && !features.app_armor {
-        return refuse(
-            "AppArmor",
-            "Cannot enforce AppArmor: AppArmor is not enabled on the host".to_owned(),
-        );
+        return refuse("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host".to_owned());
     }
     Ok(())
 }
@@ -264,10 +202,8 @@ mod tests {
         .unwrap();
         let other = pod(other);
         let seen = admit(&pod(spec.clone()), &node, &[&other], KernelFeatures::default());
-        let seen = seen
-            .err()
-            .map(|ending| format!("{}: {}", ending.reason, ending.message))
-            .unwrap_or_default();
+        let seen =
+            seen.err().map(|ending| format!("{}: {}", ending.reason, ending.message)).unwrap_or_default();
         assert_eq!(seen, expected, "{spec}");
     }
 

@@ -73,10 +73,7 @@ mod tests {
             now = until;
             backoff.note(failed_at, now);
         }
-        assert_eq!(
-            delays,
-            ["0s", "10s", "20s", "40s", "1m20s", "2m40s", "5m0s", "5m0s"]
-        );
+        assert_eq!(delays, ["0s", "10s", "20s", "40s", "1m20s", "2m40s", "5m0s", "5m0s"]);
         let calm = now.after(MAX * 2 + Duration::from_millis(1));
         assert_eq!(backoff.until(calm), None, "ten minutes of running forget");
         backoff.note(calm, calm);

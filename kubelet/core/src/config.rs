@@ -56,29 +56,16 @@ pub fn sandbox_config(
     let meta = &pod.metadata;
     let host = host_name(pod, &settings.cluster.domain)?;
     let folder = settings.seccomp_folder();
-    let seccomp = SeccompSettings {
-        default: settings.seccomp_default,
-        folder: &folder,
-    };
-    let sysctls = pod
-        .spec
-        .security_context
-        .as_deref()
-        .map(|context| &context.sysctls);
-    let sysctls = sysctls
-        .into_iter()
-        .flatten()
-        .map(|sysctl| (sysctl.name.replace('/', "."), sysctl.value.clone()));
+    let seccomp = SeccompSettings { default: settings.seccomp_default, folder: &folder };
+    let sysctls = pod.spec.security_context.as_deref().map(|context| &context.sysctls);
+    let sysctls =
+        sysctls.into_iter().flatten().map(|sysctl| (sysctl.name.replace('/', "."), sysctl.value.clone()));
     Ok(PodSandboxConfig {
         name: meta.name.clone(),
         uid: meta.uid.clone(),
         namespace: meta.namespace.clone(),
         attempt,
-        hostname: if pod.spec.host_network {
-            String::new()
-        } else {
-            host.of_sandbox()
-        },
+        hostname: if pod.spec.host_network { String::new() } else { host.of_sandbox() },
         log_directory: text(&settings.log_folder(pod)),
         dns: pod_dns(pod, &settings.cluster, &settings.host_dns),
         port_mappings: port_mappings(pod),
@@ -94,33 +81,16 @@ pub fn sandbox_config(
 }
 
 fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
-    let sidecars = pod
-        .spec
-        .init_containers
-        .iter()
-        .filter(|container| container.is_sidecar());
+    let sidecars = pod.spec.init_containers.iter().filter(|container| container.is_sidecar());
     let port = |number: i32| u16::try_from(number).unwrap_or(0);
     let of = |p: &ContainerPort| PortMapping {
-        protocol: if p.protocol.is_empty() {
-            "TCP".to_owned()
-        } else {
-            p.protocol.clone()
-        },
+        protocol: if p.protocol.is_empty() { "TCP".to_owned() } else { p.protocol.clone() },
         container_port: port(p.container_port),
         // With host network the process listens on the node itself.
-        host_port: if pod.spec.host_network {
-            0
-        } else {
-            port(p.host_port)
-        },
+        host_port: if pod.spec.host_network { 0 } else { port(p.host_port) },
         host_ip: p.host_ip.clone(),
     };
-    pod.spec
-        .containers
-        .iter()
-        .chain(sidecars)
-        .flat_map(|container| container.ports.iter().map(of))
-        .collect()
+    pod.spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().map(of)).collect()
 }
 
 fn pod_labels(pod: &Pod) -> Labels {
@@ -151,24 +121,13 @@ pub fn container_config(
     settings: &NodeSettings,
 ) -> ContainerConfig {
     let folder = settings.seccomp_folder();
-    let seccomp = SeccompSettings {
-        default: settings.seccomp_default,
-        folder: &folder,
-    };
+    let seccomp = SeccompSettings { default: settings.seccomp_default, folder: &folder };
     let mut namespaces = security::namespaces(pod, inputs.userns);
     namespaces.target_id = inputs.target_id;
     let expanded = |words: &[String]| {
-        let lookup = |name: &str| {
-            inputs
-                .env
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.clone())
-        };
-        words
-            .iter()
-            .map(|word| env::expand(word, lookup))
-            .collect::<Vec<_>>()
+        let lookup =
+            |name: &str| inputs.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        words.iter().map(|word| env::expand(word, lookup)).collect::<Vec<_>>()
     };
     ContainerConfig {
         name: container.name.clone(),
@@ -186,11 +145,7 @@ pub fn container_config(
         stdin: container.stdin,
         stdin_once: container.stdin_once,
         tty: container.tty,
-        stop_signal: container
-            .lifecycle
-            .as_deref()
-            .and_then(|l| l.stop_signal.clone())
-            .unwrap_or_default(),
+        stop_signal: container.lifecycle.as_deref().and_then(|l| l.stop_signal.clone()).unwrap_or_default(),
         resources: resources::container_resources(pod, container, settings.memory_capacity),
         security: security::container_security(pod, container, inputs.image, namespaces, seccomp),
         envs: inputs.env,
@@ -213,14 +168,8 @@ fn container_annotations(pod: &Pod, container: &Container, attempt: u32) -> Labe
     let mut annotations: BTreeMap<String, String> = [
         (names::CONTAINER_HASH, container_hash(container)),
         (names::CONTAINER_RESTART_COUNT, attempt.to_string()),
-        (
-            names::TERMINATION_MESSAGE_PATH,
-            container.termination_message_path.clone(),
-        ),
-        (
-            names::TERMINATION_MESSAGE_POLICY,
-            container.termination_message_policy.clone(),
-        ),
+        (names::TERMINATION_MESSAGE_PATH, container.termination_message_path.clone()),
+        (names::TERMINATION_MESSAGE_POLICY, container.termination_message_policy.clone()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
@@ -238,9 +187,7 @@ fn container_annotations(pod: &Pod, container: &Container, attempt: u32) -> Labe
 /// Changes exactly when the container must be made anew: name and image (FNV-1a, 32 bits, as hexadecimal).
 pub fn container_hash(container: &Container) -> String {
     let bytes = container.name.bytes().chain([0]).chain(container.image.bytes());
-    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("{hash:x}")
 }
 
@@ -252,10 +199,7 @@ mod tests {
     fn settings() -> NodeSettings {
         NodeSettings {
             node_name: "node".into(),
-            cluster: ClusterDns {
-                servers: vec!["10.96.0.10".into()],
-                domain: "cluster.local".into(),
-            },
+            cluster: ClusterDns { servers: vec!["10.96.0.10".into()], domain: "cluster.local".into() },
             kubelet: "/k".into(),
             pod_logs: "/logs".into(),
             memory_capacity: 1 << 33,
@@ -275,14 +219,8 @@ mod tests {
     fn recorded_sandbox() {
         let pod = pod(serde_json::json!({"containers": [{"name": "c"}]}));
         let seen = sandbox_config(&pod, 0, None, &settings()).unwrap();
-        assert_eq!(
-            (seen.hostname.as_str(), seen.log_directory.as_str()),
-            ("plain", "/logs/n_plain_u")
-        );
-        assert_eq!(
-            (seen.cgroup_parent.as_str(), seen.resources.cpu_shares),
-            ("kubepods/besteffort/podu", 2)
-        );
+        assert_eq!((seen.hostname.as_str(), seen.log_directory.as_str()), ("plain", "/logs/n_plain_u"));
+        assert_eq!((seen.cgroup_parent.as_str(), seen.resources.cpu_shares), ("kubepods/besteffort/podu", 2));
         assert_eq!(
             (seen.namespaces.network, seen.namespaces.pid),
             (NamespaceMode::Pod, NamespaceMode::Container)
@@ -306,11 +244,7 @@ mod tests {
             "command": ["sh", "-c", "echo $(A) $$(A)"], "terminationMessagePath": "/dev/termination-log",
             "terminationMessagePolicy": "File", "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}]}]}),
         );
-        let image = Image {
-            id: "sha256:1".into(),
-            uid: Some(0),
-            ..Image::default()
-        };
+        let image = Image { id: "sha256:1".into(), uid: Some(0), ..Image::default() };
         let inputs = ContainerInputs {
             attempt: 1,
             image: &image,
@@ -322,11 +256,7 @@ mod tests {
         let seen = container_config(&pod, &pod.spec.containers[0], inputs, &settings());
         assert_eq!(seen.command, ["sh", "-c", "echo 1 $(A)"]);
         assert_eq!(
-            (
-                seen.log_path.as_str(),
-                seen.image_id.as_str(),
-                seen.user_image.as_str()
-            ),
+            (seen.log_path.as_str(), seen.image_id.as_str(), seen.user_image.as_str()),
             ("c/1.log", "sha256:1", "i:1")
         );
         let annotations: Vec<_> = seen.annotations.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -345,19 +275,10 @@ mod tests {
 
     #[test]
     fn host_network_and_shared_pid() {
-        let pod = pod(
-            serde_json::json!({"hostNetwork": true, "hostPID": true, "hostIPC": true,
-            "containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 80}]}]}),
-        );
+        let pod = pod(serde_json::json!({"hostNetwork": true, "hostPID": true, "hostIPC": true,
+            "containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 80}]}]}));
         let seen = sandbox_config(&pod, 3, None, &settings()).unwrap();
-        assert_eq!(
-            (
-                seen.attempt,
-                seen.hostname.as_str(),
-                seen.port_mappings[0].host_port
-            ),
-            (3, "", 0)
-        );
+        assert_eq!((seen.attempt, seen.hostname.as_str(), seen.port_mappings[0].host_port), (3, "", 0));
         let n = seen.namespaces;
         assert_eq!(
             (n.network, n.pid, n.ipc),
@@ -367,19 +288,9 @@ mod tests {
 
     #[test]
     fn hash_follows_name_and_image() {
-        let one = Container {
-            name: "a".into(),
-            image: "b".into(),
-            ..Container::default()
-        };
-        let args = Container {
-            args: vec!["x".into()],
-            ..one.clone()
-        };
-        let image = Container {
-            image: "c".into(),
-            ..one.clone()
-        };
+        let one = Container { name: "a".into(), image: "b".into(), ..Container::default() };
+        let args = Container { args: vec!["x".into()], ..one.clone() };
+        let image = Container { image: "c".into(), ..one.clone() };
         assert_eq!(container_hash(&one), container_hash(&args));
         assert_ne!(container_hash(&one), container_hash(&image));
     }

@@ -19,11 +19,7 @@ pub struct ClusterDns {
 pub fn parse_resolv_conf(text: &str) -> DnsConfig {
     let mut config = DnsConfig::default();
     for line in text.lines() {
-        let mut words = line
-            .split(['#', ';'])
-            .next()
-            .unwrap_or_default()
-            .split_whitespace();
+        let mut words = line.split(['#', ';']).next().unwrap_or_default().split_whitespace();
         match words.next() {
             Some("nameserver") => config.servers.extend(words.next().map(str::to_owned)),
             // The last search (or domain) line counts.
@@ -50,9 +46,7 @@ pub fn pod_dns(pod: &Pod, cluster: &ClusterDns, host: &DnsConfig) -> DnsConfig {
         append_new(&mut config.servers, &own.nameservers);
         append_new(&mut config.searches, &own.searches);
         for option in &own.options {
-            config
-                .options
-                .retain(|known| known.split(':').next() != Some(option.name.as_str()));
+            config.options.retain(|known| known.split(':').next() != Some(option.name.as_str()));
             config.options.push(match option.value.as_deref() {
                 Some(value) if !value.is_empty() => format!("{}:{value}", option.name),
                 _ => option.name.clone(),
@@ -65,17 +59,9 @@ pub fn pod_dns(pod: &Pod, cluster: &ClusterDns, host: &DnsConfig) -> DnsConfig {
 fn cluster_first(pod: &Pod, cluster: &ClusterDns, host: &DnsConfig) -> DnsConfig {
     let domain = &cluster.domain;
     let namespace = &pod.metadata.namespace;
-    let mut searches = vec![
-        format!("{namespace}.svc.{domain}"),
-        format!("svc.{domain}"),
-        domain.clone(),
-    ];
+    let mut searches = vec![format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.clone()];
     append_new(&mut searches, &host.searches);
-    DnsConfig {
-        servers: cluster.servers.clone(),
-        searches,
-        options: vec!["ndots:5".to_owned()],
-    }
+    DnsConfig { servers: cluster.servers.clone(), searches, options: vec!["ndots:5".to_owned()] }
 }
 
 fn append_new(list: &mut Vec<String>, more: &[String]) {
@@ -89,13 +75,7 @@ fn append_new(list: &mut Vec<String>, more: &[String]) {
 fn limit(mut config: DnsConfig) -> DnsConfig {
     config.servers.truncate(NAMESERVERS_MAX);
     config.searches.truncate(SEARCHES_MAX);
-    while config
-        .searches
-        .iter()
-        .map(|search| search.len() + 1)
-        .sum::<usize>()
-        > SEARCH_BYTES_MAX + 1
-    {
+    while config.searches.iter().map(|search| search.len() + 1).sum::<usize>() > SEARCH_BYTES_MAX + 1 {
         config.searches.pop();
     }
     config
@@ -109,10 +89,7 @@ mod tests {
         let pod: Pod =
             serde_json::from_value(serde_json::json!({"metadata": {"namespace": "n"}, "spec": spec}))
                 .unwrap();
-        let cluster = ClusterDns {
-            servers: vec!["10.96.0.10".into()],
-            domain: "cluster.local".into(),
-        };
+        let cluster = ClusterDns { servers: vec!["10.96.0.10".into()], domain: "cluster.local".into() };
         let host = parse_resolv_conf("# a\nnameserver 192.0.2.53\nsearch example.test.\noptions ndots:2\n");
         let seen = pod_dns(&pod, &cluster, &host);
         assert_eq!(
@@ -128,25 +105,10 @@ mod tests {
 
     #[test]
     fn policies() {
-        let cluster = [
-            "n.svc.cluster.local",
-            "svc.cluster.local",
-            "cluster.local",
-            "example.test",
-        ];
+        let cluster = ["n.svc.cluster.local", "svc.cluster.local", "cluster.local", "example.test"];
         check(serde_json::json!({}), &["10.96.0.10"], &cluster, &["ndots:5"]);
-        check(
-            serde_json::json!({"dnsPolicy": "Default"}),
-            &["192.0.2.53"],
-            &["example.test"],
-            &["ndots:2"],
-        );
-        check(
-            serde_json::json!({"hostNetwork": true}),
-            &["192.0.2.53"],
-            &["example.test"],
-            &["ndots:2"],
-        );
+        check(serde_json::json!({"dnsPolicy": "Default"}), &["192.0.2.53"], &["example.test"], &["ndots:2"]);
+        check(serde_json::json!({"hostNetwork": true}), &["192.0.2.53"], &["example.test"], &["ndots:2"]);
         check(
             serde_json::json!({"hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}),
             &["10.96.0.10"],

@@ -35,15 +35,11 @@ pub struct Sources {
 
 impl Sources {
     pub fn config_map(&self, name: &str) -> Result<&ConfigMap, String> {
-        self.config_maps
-            .get(name)
-            .ok_or_else(|| format!("configmap {} not found", fields::go_quote(name)))
+        self.config_maps.get(name).ok_or_else(|| format!("configmap {} not found", fields::go_quote(name)))
     }
 
     pub fn secret(&self, name: &str) -> Result<&Secret, String> {
-        self.secrets
-            .get(name)
-            .ok_or_else(|| format!("secret {} not found", fields::go_quote(name)))
+        self.secrets.get(name).ok_or_else(|| format!("secret {} not found", fields::go_quote(name)))
     }
 }
 
@@ -63,22 +59,14 @@ pub fn resolve(
     for variable in &container.env {
         let value = match (&variable.value_from, variable.value.is_empty()) {
             (Some(source), true) => {
-                let one = Variable {
-                    pod,
-                    container,
-                    sources,
-                    context,
-                    read_file_key,
-                };
+                let one = Variable { pod, container, sources, context, read_file_key };
                 match one.value(source)? {
                     Some(value) => value,
                     // Optional and absent: the variable is not set at all.
                     None => continue,
                 }
             }
-            _ => expand(&variable.value, |name| {
-                env.get(name).or_else(|| services.get(name)).cloned()
-            }),
+            _ => expand(&variable.value, |name| env.get(name).or_else(|| services.get(name)).cloned()),
         };
         env.insert(variable.name.clone(), value);
     }
@@ -94,22 +82,17 @@ fn from_whole_objects(container: &Container, sources: &Sources) -> Result<BTreeM
         let prefix = &from.prefix;
         if let Some(reference) = &from.config_map_ref {
             match sources.config_map(&reference.name) {
-                Ok(map) => env.extend(
-                    map.data
-                        .iter()
-                        .map(|(key, value)| (format!("{prefix}{key}"), value.clone())),
-                ),
+                Ok(map) => {
+                    env.extend(map.data.iter().map(|(key, value)| (format!("{prefix}{key}"), value.clone())))
+                }
                 Err(_) if reference.optional == Some(true) => {}
                 Err(message) => return Err(message),
             }
         } else if let Some(reference) = &from.secret_ref {
             match sources.secret(&reference.name) {
-                Ok(secret) => env.extend(
-                    secret
-                        .data
-                        .iter()
-                        .map(|(key, value)| (format!("{prefix}{key}"), text(value))),
-                ),
+                Ok(secret) => {
+                    env.extend(secret.data.iter().map(|(key, value)| (format!("{prefix}{key}"), text(value))))
+                }
                 Err(_) if reference.optional == Some(true) => {}
                 Err(message) => return Err(message),
             }
@@ -165,10 +148,7 @@ impl Variable<'_> {
             _ if selector.optional == Some(true) => Ok(None),
             Ok(None) => {
                 let namespace = &self.pod.metadata.namespace;
-                Err(format!(
-                    "couldn't find key {} in {kind} {namespace}/{}",
-                    selector.key, selector.name
-                ))
+                Err(format!("couldn't find key {} in {kind} {namespace}/{}", selector.key, selector.name))
             }
             Err(message) => Err(message),
         }
@@ -207,21 +187,14 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
 pub fn expand_strict(text: &str, env: &[(String, String)]) -> Result<String, String> {
     let missing = std::cell::RefCell::new(Vec::new());
     let expanded = expand(text, |name| {
-        let value = env
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.clone());
+        let value = env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         if value.is_none() {
             missing.borrow_mut().push(name.to_owned());
         }
         value
     });
     let missing = missing.into_inner();
-    if missing.is_empty() {
-        Ok(expanded)
-    } else {
-        Err(format!("missing value for {}", missing.join(", ")))
-    }
+    if missing.is_empty() { Ok(expanded) } else { Err(format!("missing value for {}", missing.join(", "))) }
 }
 
 /// Service links: the services of the pod's namespace (only with `enableServiceLinks`), and always `default/kubernetes`.
@@ -260,10 +233,7 @@ fn add_links(env: &mut BTreeMap<String, String>, service: &Service) {
     env.insert(format!("{prefix}_SERVICE_HOST"), address.to_string());
     env.insert(format!("{prefix}_SERVICE_PORT"), first.port.to_string());
     for port in service.spec.ports.iter().filter(|port| !port.name.is_empty()) {
-        env.insert(
-            format!("{prefix}_SERVICE_PORT_{}", variable_name(&port.name)),
-            port.port.to_string(),
-        );
+        env.insert(format!("{prefix}_SERVICE_PORT_{}", variable_name(&port.name)), port.port.to_string());
     }
     for (index, port) in service.spec.ports.iter().enumerate() {
         let protocol = port.protocol.as_str();
@@ -302,14 +272,8 @@ mod tests {
         ] {
             assert_eq!(expand(text, lookup), expanded, "{text}");
         }
-        assert_eq!(
-            expand_strict("a/$(A)", &[("A".into(), "1".into())]).unwrap(),
-            "a/1"
-        );
-        assert_eq!(
-            expand_strict("$(NOPE)", &[]).unwrap_err(),
-            "missing value for NOPE"
-        );
+        assert_eq!(expand_strict("a/$(A)", &[("A".into(), "1".into())]).unwrap(), "a/1");
+        assert_eq!(expand_strict("$(NOPE)", &[]).unwrap_err(), "missing value for NOPE");
     }
 
     fn check(container: serde_json::Value, expected: Result<&[(&str, &str)], &str>) {
@@ -319,40 +283,20 @@ mod tests {
         let sources = Sources {
             config_maps: [(
                 "cm".to_owned(),
-                ConfigMap {
-                    data: [("k".to_owned(), "v".to_owned())].into(),
-                    ..ConfigMap::default()
-                },
+                ConfigMap { data: [("k".to_owned(), "v".to_owned())].into(), ..ConfigMap::default() },
             )]
             .into(),
-            secrets: [(
-                "s".to_owned(),
-                Secret {
-                    data: [("pw".to_owned(), b"x".to_vec())].into(),
-                },
-            )]
-            .into(),
+            secrets: [("s".to_owned(), Secret { data: [("pw".to_owned(), b"x".to_vec())].into() })].into(),
         };
         let services = [("DB_SERVICE_HOST".to_owned(), "10.96.0.9".to_owned())].into();
-        let seen = resolve(
-            &pod,
-            &pod.spec.containers[0],
-            &sources,
-            &services,
-            &FieldContext::default(),
-            &|_| Ok(None),
-        );
-        let seen = seen.map(|env| {
-            env.into_iter()
-                .filter(|(name, _)| name != "DB_SERVICE_HOST")
-                .collect::<Vec<_>>()
-        });
+        let seen =
+            resolve(&pod, &pod.spec.containers[0], &sources, &services, &FieldContext::default(), &|_| {
+                Ok(None)
+            });
+        let seen =
+            seen.map(|env| env.into_iter().filter(|(name, _)| name != "DB_SERVICE_HOST").collect::<Vec<_>>());
         let expected = expected
-            .map(|env| {
-                env.iter()
-                    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                    .collect::<Vec<_>>()
-            })
+            .map(|env| env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>())
             .map_err(str::to_owned);
         assert_eq!(seen, expected);
     }
@@ -391,19 +335,13 @@ mod tests {
         };
         check(key("none", "k", false), Err("configmap \"none\" not found"));
         check(key("none", "k", true), Ok(&[]));
-        check(
-            key("cm", "x", false),
-            Err("couldn't find key x in ConfigMap n/cm"),
-        );
+        check(key("cm", "x", false), Err("couldn't find key x in ConfigMap n/cm"));
         check(key("cm", "x", true), Ok(&[]));
         check(
             serde_json::json!({"envFrom": [{"secretRef": {"name": "none"}}]}),
             Err("secret \"none\" not found"),
         );
-        check(
-            serde_json::json!({"envFrom": [{"secretRef": {"name": "none", "optional": true}}]}),
-            Ok(&[]),
-        );
+        check(serde_json::json!({"envFrom": [{"secretRef": {"name": "none", "optional": true}}]}), Ok(&[]));
     }
 
     #[test]
@@ -427,10 +365,7 @@ mod tests {
         let env = service_links(&pod(true), services.iter());
         assert_eq!(env["MY_DB_PORT"], "udp://10.96.0.2:53");
         assert_eq!(env["MY_DB_PORT_53_UDP_ADDR"], "10.96.0.2");
-        assert!(
-            !env.keys()
-                .any(|name| name.starts_with("OTHER") || name.starts_with("HEADLESS"))
-        );
+        assert!(!env.keys().any(|name| name.starts_with("OTHER") || name.starts_with("HEADLESS")));
         let without = service_links(&pod(false), services.iter());
         let names: Vec<&str> = without.keys().map(String::as_str).collect();
         assert_eq!(

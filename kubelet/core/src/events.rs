@@ -29,21 +29,11 @@ pub struct Event {
 
 impl Event {
     pub fn normal(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Event {
-        Event {
-            severity: Severity::Normal,
-            reason: reason.into(),
-            message: message.into(),
-            container: None,
-        }
+        Event { severity: Severity::Normal, reason: reason.into(), message: message.into(), container: None }
     }
 
     pub fn warning(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Event {
-        Event {
-            severity: Severity::Warning,
-            reason: reason.into(),
-            message: message.into(),
-            container: None,
-        }
+        Event { severity: Severity::Warning, reason: reason.into(), message: message.into(), container: None }
     }
 
     pub fn of(mut self, container: &str) -> Event {

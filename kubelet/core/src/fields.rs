@@ -49,10 +49,7 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
 
 /// One `key="value"` a line, sorted by key, without a final newline.
 fn map_lines(map: &Labels) -> String {
-    let lines: Vec<String> = map
-        .iter()
-        .map(|(key, value)| format!("{key}={}", go_quote(value)))
-        .collect();
+    let lines: Vec<String> = map.iter().map(|(key, value)| format!("{key}={}", go_quote(value))).collect();
     lines.join("\n")
 }
 
@@ -88,13 +85,8 @@ pub fn resource(
     own: Option<&Container>,
     context: &FieldContext,
 ) -> Result<String, String> {
-    let named = |name: &str| {
-        pod.spec
-            .containers
-            .iter()
-            .chain(&pod.spec.init_containers)
-            .find(|c| c.name == name)
-    };
+    let named =
+        |name: &str| pod.spec.containers.iter().chain(&pod.spec.init_containers).find(|c| c.name == name);
     let container = match own {
         Some(own) if selector.container_name.is_empty() || selector.container_name == own.name => own,
         _ => named(&selector.container_name)
@@ -104,32 +96,18 @@ pub fn resource(
         .resource
         .split_once('.')
         .ok_or_else(|| format!("unsupported container resource : {}", selector.resource))?;
-    let limit = || {
-        container
-            .resources
-            .limits
-            .get(name)
-            .or_else(|| context.allocatable.get(name))
-    };
+    let limit = || container.resources.limits.get(name).or_else(|| context.allocatable.get(name));
     let text = match kind {
         "limits" => limit(),
         "requests" => container.resources.requests.get(name),
         _ => return Err(format!("unsupported container resource : {}", selector.resource)),
     };
     let amount: Quantity = match text {
-        Some(text) => text
-            .parse()
-            .map_err(|error| format!("{}: {error}", selector.resource))?,
+        Some(text) => text.parse().map_err(|error| format!("{}: {error}", selector.resource))?,
         None => Quantity::ZERO,
     };
-    let divisor = selector
-        .divisor
-        .as_deref()
-        .filter(|divisor| *divisor != "0")
-        .unwrap_or("1");
-    let divisor: Quantity = divisor
-        .parse()
-        .map_err(|error| format!("divisor {divisor}: {error}"))?;
+    let divisor = selector.divisor.as_deref().filter(|divisor| *divisor != "0").unwrap_or("1");
+    let divisor: Quantity = divisor.parse().map_err(|error| format!("divisor {divisor}: {error}"))?;
     let (amount, divisor) = match name {
         "cpu" => (amount.milli_value(), divisor.milli_value()),
         _ => (amount.value(), divisor.value()),

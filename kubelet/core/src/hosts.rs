@@ -28,28 +28,16 @@ impl HostName {
 
 pub fn host_name(pod: &Pod, cluster_domain: &str) -> Result<HostName, String> {
     if let Some(name) = &pod.spec.hostname_override {
-        return Ok(HostName {
-            name: name.clone(),
-            domain: String::new(),
-            as_fqdn: false,
-        });
+        return Ok(HostName { name: name.clone(), domain: String::new(), as_fqdn: false });
     }
-    let wanted = if pod.spec.hostname.is_empty() {
-        &pod.metadata.name
-    } else {
-        &pod.spec.hostname
-    };
+    let wanted = if pod.spec.hostname.is_empty() { &pod.metadata.name } else { &pod.spec.hostname };
     let name = truncated(wanted);
     let domain = match pod.spec.subdomain.as_str() {
         "" => String::new(),
         sub => format!("{sub}.{}.svc.{cluster_domain}", pod.metadata.namespace),
     };
     let as_fqdn = pod.spec.set_hostname_as_fqdn == Some(true);
-    let host = HostName {
-        name,
-        domain,
-        as_fqdn,
-    };
+    let host = HostName { name, domain, as_fqdn };
     let fqdn = host.of_sandbox();
     if as_fqdn && fqdn.len() > FQDN_BYTES_MAX {
         return Err(format!(
@@ -98,10 +86,8 @@ fn aliases(aliases: &[HostAlias]) -> String {
     if aliases.is_empty() {
         return String::new();
     }
-    let lines: Vec<String> = aliases
-        .iter()
-        .map(|a| format!("{}\t{}\n", a.ip, a.hostnames.join("\t")))
-        .collect();
+    let lines: Vec<String> =
+        aliases.iter().map(|a| format!("{}\t{}\n", a.ip, a.hostnames.join("\t"))).collect();
     format!("\n# Entries added by HostAliases.\n{}", lines.concat())
 }
 
@@ -119,24 +105,14 @@ mod tests {
         let long = "a".repeat(62) + "-b";
         for (spec, name, domain, sandbox) in [
             (serde_json::json!({}), "p", "", "p"),
-            (
-                serde_json::json!({"hostname": "h", "subdomain": "s"}),
-                "h",
-                "s.n.svc.cluster.local",
-                "h",
-            ),
+            (serde_json::json!({"hostname": "h", "subdomain": "s"}), "h", "s.n.svc.cluster.local", "h"),
             (
                 serde_json::json!({"hostname": "h", "subdomain": "s", "setHostnameAsFQDN": true}),
                 "h",
                 "s.n.svc.cluster.local",
                 "h.s.n.svc.cluster.local",
             ),
-            (
-                serde_json::json!({"hostname": long}),
-                &long[..62],
-                "",
-                &long[..62],
-            ),
+            (serde_json::json!({"hostname": long}), &long[..62], "", &long[..62]),
             (
                 serde_json::json!({"hostnameOverride": "o.x", "hostname": "h", "subdomain": "s"}),
                 "o.x",
@@ -146,11 +122,7 @@ mod tests {
         ] {
             let host = host_name(&pod(spec), "cluster.local").unwrap();
             assert_eq!(
-                (
-                    host.name.as_str(),
-                    host.domain.as_str(),
-                    host.of_sandbox().as_str()
-                ),
+                (host.name.as_str(), host.domain.as_str(), host.of_sandbox().as_str()),
                 (name, domain, sandbox)
             );
         }
@@ -169,13 +141,7 @@ mod tests {
         );
         let host = host_name(&pod, "cluster.local").unwrap();
         let text = hosts_file(&pod, &host, &["10.244.0.2".to_owned()], "");
-        assert!(
-            text.contains("10.244.0.2\tp.s.n.svc.cluster.local\tp\n"),
-            "{text}"
-        );
-        assert!(
-            text.ends_with("\n\n# Entries added by HostAliases.\n192.0.2.1\tone\ttwo\n"),
-            "{text}"
-        );
+        assert!(text.contains("10.244.0.2\tp.s.n.svc.cluster.local\tp\n"), "{text}");
+        assert!(text.ends_with("\n\n# Entries added by HostAliases.\n192.0.2.1\tone\ttwo\n"), "{text}");
     }
 }

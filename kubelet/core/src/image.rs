@@ -34,11 +34,7 @@ pub fn pull_duration(duration: Duration) -> String {
         "" => format!("{}s", seconds % 60),
         fraction => format!("{}.{fraction}s", seconds % 60),
     };
-    if seconds < 60 {
-        second
-    } else {
-        format!("{}m{second}", seconds / 60)
-    }
+    if seconds < 60 { second } else { format!("{}m{second}", seconds / 60) }
 }
 
 #[cfg(test)]
@@ -54,10 +50,7 @@ mod tests {
             ("Never", true, Need::Use),
             ("Never", false, Need::Refuse),
         ] {
-            let container = Container {
-                image_pull_policy: policy.into(),
-                ..Container::default()
-            };
+            let container = Container { image_pull_policy: policy.into(), ..Container::default() };
             assert_eq!(need(&container, present), expected, "{policy} {present}");
         }
     }

@@ -16,22 +16,13 @@ pub fn plan(name: &str, bytes: u64, rotated: &[String], stamp: &str) -> Rotation
     if bytes < FILE_BYTES_MAX {
         return Rotation::default();
     }
-    let mut old: Vec<&String> = rotated
-        .iter()
-        .filter(|file| file.strip_prefix(name).is_some_and(|s| s.starts_with('.')))
-        .collect();
+    let mut old: Vec<&String> =
+        rotated.iter().filter(|file| file.strip_prefix(name).is_some_and(|s| s.starts_with('.'))).collect();
     // The stamp in the name sorts by age; a file left half-compressed by a crash goes first.
     old.sort();
     let kept = FILES_MAX - 2;
-    let remove = old
-        .iter()
-        .take(old.len().saturating_sub(kept))
-        .map(|file| (*file).clone())
-        .collect();
-    Rotation {
-        rename_to: Some(format!("{name}.{stamp}")),
-        remove,
-    }
+    let remove = old.iter().take(old.len().saturating_sub(kept)).map(|file| (*file).clone()).collect();
+    Rotation { rename_to: Some(format!("{name}.{stamp}")), remove }
 }
 
 /// `20261125-003500` of seconds since the epoch.
@@ -48,10 +39,8 @@ mod tests {
     #[test]
     fn rotates_at_ten_mebibytes_and_keeps_five_files() {
         assert_eq!(plan("0.log", FILE_BYTES_MAX - 1, &[], "s"), Rotation::default());
-        let old: Vec<String> = (1..=4)
-            .map(|n| format!("0.log.2026010{n}-000000"))
-            .chain(["0.logx".to_owned()])
-            .collect();
+        let old: Vec<String> =
+            (1..=4).map(|n| format!("0.log.2026010{n}-000000")).chain(["0.logx".to_owned()]).collect();
         let seen = plan("0.log", FILE_BYTES_MAX, &old, "20260105-000000");
         assert_eq!(seen.rename_to.as_deref(), Some("0.log.20260105-000000"));
         assert_eq!(

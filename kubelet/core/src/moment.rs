@@ -22,10 +22,7 @@ impl Moment {
     }
 
     pub fn after(self, delay: Duration) -> Moment {
-        Moment(
-            self.0
-                .saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
-        )
+        Moment(self.0.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)))
     }
 
     pub fn after_s(self, seconds: i64) -> Moment {

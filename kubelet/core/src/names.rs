@@ -20,29 +20,20 @@ pub const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// `<namespace>_<name>_<uid>`, the folder of a pod's logs.
 pub fn log_folder(pod: &Pod) -> String {
-    format!(
-        "{}_{}_{}",
-        pod.metadata.namespace, pod.metadata.name, pod.metadata.uid
-    )
+    format!("{}_{}_{}", pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
 }
 
 /// `<pod>_<namespace>_<container>-<id>.log`, the name in `/var/log/containers`.
 pub fn container_log_link(pod: &Pod, container: &str, id: &str) -> String {
     let (name, namespace) = (&pod.metadata.name, &pod.metadata.namespace);
     // A file name holds 255 bytes; upstream keeps the first part and the whole id.
-    let stem: String = format!("{name}_{namespace}_{container}")
-        .chars()
-        .take(251 - 65)
-        .collect();
+    let stem: String = format!("{name}_{namespace}_{container}").chars().take(251 - 65).collect();
     format!("{stem}-{id}.log")
 }
 
 /// `<name>_<namespace>(<uid>)`, as messages name a pod.
 pub fn pod_in_messages(pod: &Pod) -> String {
-    format!(
-        "{}_{}({})",
-        pod.metadata.name, pod.metadata.namespace, pod.metadata.uid
-    )
+    format!("{}_{}({})", pod.metadata.name, pod.metadata.namespace, pod.metadata.uid)
 }
 
 /// `spec.containers{name}`: where an event of a container points.

@@ -74,14 +74,7 @@ pub fn capacity(machine: &Machine) -> ResourceList {
     .map(|(key, value)| (key.to_owned(), value))
     .into();
     list.extend(machine.huge_pages.iter().map(|(name, bytes)| {
-        (
-            name.clone(),
-            if *bytes == 0 {
-                "0".to_owned()
-            } else {
-                format!("{}Mi", bytes >> 20)
-            },
-        )
+        (name.clone(), if *bytes == 0 { "0".to_owned() } else { format!("{}Mi", bytes >> 20) })
     }));
     list
 }
@@ -92,10 +85,7 @@ pub fn allocatable(machine: &Machine) -> ResourceList {
     let memory = (machine.memory_bytes - MEMORY_RESERVED_BYTES - huge).max(0) / 1024;
     list.insert("memory".to_owned(), format!("{memory}Ki"));
     // A tenth of the disk is upstream's eviction threshold.
-    list.insert(
-        "ephemeral-storage".to_owned(),
-        (machine.disk_bytes / 10 * 9).to_string(),
-    );
+    list.insert("ephemeral-storage".to_owned(), (machine.disk_bytes / 10 * 9).to_string());
     list
 }
 
@@ -116,9 +106,7 @@ pub fn status(
         conditions: conditions(runtime, pressure, old, now),
         addresses: addresses(machine),
         daemon_endpoints: NodeDaemonEndpoints {
-            kubelet_endpoint: DaemonEndpoint {
-                port: i32::from(machine.kubelet_port),
-            },
+            kubelet_endpoint: DaemonEndpoint { port: i32::from(machine.kubelet_port) },
         },
         node_info: system_info(machine),
         images: image_list(images),
@@ -142,10 +130,8 @@ fn handler(status: &RuntimeStatus) -> NodeRuntimeHandler {
 }
 
 fn addresses(machine: &Machine) -> Vec<NodeAddress> {
-    let address = |kind: &str, address: &str| NodeAddress {
-        r#type: kind.to_owned(),
-        address: address.to_owned(),
-    };
+    let address =
+        |kind: &str, address: &str| NodeAddress { r#type: kind.to_owned(), address: address.to_owned() };
     let ips = machine.node_ips.iter().map(|ip| address("InternalIP", ip));
     ips.chain([address("Hostname", &machine.host_name)]).collect()
 }
@@ -162,9 +148,8 @@ fn system_info(machine: &Machine) -> NodeSystemInfo {
         kube_proxy_version: String::new(),
         operating_system: "linux".to_owned(),
         architecture: machine.architecture.clone(),
-        swap: (machine.swap_bytes > 0).then_some(kedge_api::node::NodeSwapStatus {
-            capacity: machine.swap_bytes,
-        }),
+        swap: (machine.swap_bytes > 0)
+            .then_some(kedge_api::node::NodeSwapStatus { capacity: machine.swap_bytes }),
     }
 }
 
@@ -173,21 +158,10 @@ fn image_list(images: &[Image]) -> Vec<ContainerImage> {
     let mut sorted: Vec<&Image> = images.iter().collect();
     sorted.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.id.cmp(&b.id)));
     let of = |image: &Image| ContainerImage {
-        names: image
-            .repo_digests
-            .iter()
-            .chain(&image.repo_tags)
-            .take(IMAGE_NAMES_MAX)
-            .cloned()
-            .collect(),
+        names: image.repo_digests.iter().chain(&image.repo_tags).take(IMAGE_NAMES_MAX).cloned().collect(),
         size_bytes: i64::try_from(image.size_bytes).unwrap_or(i64::MAX),
     };
-    sorted
-        .into_iter()
-        .map(of)
-        .filter(|image| !image.names.is_empty())
-        .take(IMAGES_MAX)
-        .collect()
+    sorted.into_iter().map(of).filter(|image| !image.names.is_empty()).take(IMAGES_MAX).collect()
 }
 
 /// Status, reason and message of one condition.
@@ -216,19 +190,9 @@ fn conditions(
             )
         },
         if pressure.disk {
-            (
-                "DiskPressure",
-                true,
-                "KubeletHasDiskPressure",
-                "kubelet has disk pressure".into(),
-            )
+            ("DiskPressure", true, "KubeletHasDiskPressure", "kubelet has disk pressure".into())
         } else {
-            (
-                "DiskPressure",
-                false,
-                "KubeletHasNoDiskPressure",
-                "kubelet has no disk pressure".into(),
-            )
+            ("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure".into())
         },
         if pressure.pid {
             (
@@ -238,33 +202,22 @@ fn conditions(
                 "kubelet has insufficient PID available".into(),
             )
         } else {
-            (
-                "PIDPressure",
-                false,
-                "KubeletHasSufficientPID",
-                "kubelet has sufficient PID available".into(),
-            )
+            ("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available".into())
         },
         ready(runtime),
     ];
     let owned = verdicts.each_ref().map(|verdict| verdict.0);
-    let foreign = old
-        .conditions
-        .iter()
-        .filter(|condition| !owned.contains(&condition.r#type.as_str()))
-        .cloned();
-    foreign
-        .chain(verdicts.map(|verdict| condition(verdict, old, now)))
-        .collect()
+    let foreign =
+        old.conditions.iter().filter(|condition| !owned.contains(&condition.r#type.as_str())).cloned();
+    foreign.chain(verdicts.map(|verdict| condition(verdict, old, now))).collect()
 }
 
 fn ready(runtime: &Result<RuntimeStatus, String>) -> Verdict {
     let problem = match runtime {
         Err(message) => Some(format!("container runtime is down: {message}")),
-        Ok(status) if !status.runtime_ready => Some(format!(
-            "container runtime is not ready: {}",
-            status.runtime_message
-        )),
+        Ok(status) if !status.runtime_ready => {
+            Some(format!("container runtime is not ready: {}", status.runtime_message))
+        }
         Ok(status) if !status.network_ready => {
             let message = &status.network_message;
             Some(format!(
@@ -274,22 +227,15 @@ fn ready(runtime: &Result<RuntimeStatus, String>) -> Verdict {
         Ok(_) => None,
     };
     match problem {
-        None => (
-            "Ready",
-            true,
-            "KubeletReady",
-            "kubelet is posting ready status".to_owned(),
-        ),
+        None => ("Ready", true, "KubeletReady", "kubelet is posting ready status".to_owned()),
         Some(message) => ("Ready", false, "KubeletNotReady", message),
     }
 }
 
 fn condition((name, on, reason, message): Verdict, old: &NodeStatus, now: Moment) -> Condition {
     let status = if on { "True" } else { "False" };
-    let since = old
-        .condition(name)
-        .filter(|old| old.status == status)
-        .and_then(|old| old.last_transition_time);
+    let since =
+        old.condition(name).filter(|old| old.status == status).and_then(|old| old.last_transition_time);
     Condition {
         r#type: name.to_owned(),
         status: status.to_owned(),
@@ -305,10 +251,7 @@ fn condition((name, on, reason, message): Verdict, old: &NodeStatus, now: Moment
 pub fn differs(a: &NodeStatus, b: &NodeStatus) -> bool {
     let still = |status: &NodeStatus| {
         let mut status = status.clone();
-        status
-            .conditions
-            .iter_mut()
-            .for_each(|condition| condition.last_heartbeat_time = None);
+        status.conditions.iter_mut().for_each(|condition| condition.last_heartbeat_time = None);
         status
     };
     still(a) != still(b)
@@ -335,15 +278,9 @@ mod tests {
     #[test]
     fn capacity_and_allocatable() {
         let (capacity, allocatable) = (capacity(&machine()), allocatable(&machine()));
+        assert_eq!((capacity["memory"].as_str(), allocatable["memory"].as_str()), ("8388608Ki", "8286208Ki"));
         assert_eq!(
-            (capacity["memory"].as_str(), allocatable["memory"].as_str()),
-            ("8388608Ki", "8286208Ki")
-        );
-        assert_eq!(
-            (
-                capacity["ephemeral-storage"].as_str(),
-                capacity["hugepages-2Mi"].as_str()
-            ),
+            (capacity["ephemeral-storage"].as_str(), capacity["hugepages-2Mi"].as_str()),
             ("104857600Ki", "0")
         );
         assert_eq!(allocatable["ephemeral-storage"], "96636764160");
@@ -351,25 +288,14 @@ mod tests {
 
     #[test]
     fn ready_and_not() {
-        let fine = RuntimeStatus {
-            runtime_ready: true,
-            network_ready: true,
-            ..RuntimeStatus::default()
-        };
-        let no_network = RuntimeStatus {
-            network_ready: false,
-            network_message: "no podCIDR".into(),
-            ..fine.clone()
-        };
+        let fine = RuntimeStatus { runtime_ready: true, network_ready: true, ..RuntimeStatus::default() };
+        let no_network =
+            RuntimeStatus { network_ready: false, network_message: "no podCIDR".into(), ..fine.clone() };
         let of = |runtime: Result<RuntimeStatus, String>, old: &NodeStatus, at: i64| {
             status(&machine(), &runtime, &[], Pressure::default(), old, Moment(at))
         };
         let first = of(Ok(fine.clone()), &NodeStatus::default(), 1_000);
-        let kinds: Vec<_> = first
-            .conditions
-            .iter()
-            .map(|c| (c.r#type.as_str(), c.status.as_str()))
-            .collect();
+        let kinds: Vec<_> = first.conditions.iter().map(|c| (c.r#type.as_str(), c.status.as_str())).collect();
         assert_eq!(
             kinds,
             [
@@ -397,9 +323,6 @@ mod tests {
             ..Image::default()
         };
         let list = image_list(&[image("a", 1, "x:1"), image("b", 2, "y:1"), image("c", 3, "")]);
-        assert_eq!(
-            list.iter().map(|i| i.names[0].as_str()).collect::<Vec<_>>(),
-            ["y:1", "x:1"]
-        );
+        assert_eq!(list.iter().map(|i| i.names[0].as_str()).collect::<Vec<_>>(), ["y:1", "x:1"]);
     }
 }

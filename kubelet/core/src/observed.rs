@@ -19,10 +19,7 @@ impl Observed {
     pub fn new(mut sandboxes: Vec<PodSandboxStatus>, mut containers: Vec<ContainerStatus>) -> Observed {
         sandboxes.sort_by_key(|s| std::cmp::Reverse((s.created_at_ns, s.attempt)));
         containers.sort_by_key(|c| std::cmp::Reverse((c.created_at_ns, c.attempt)));
-        Observed {
-            sandboxes,
-            containers,
-        }
+        Observed { sandboxes, containers }
     }
 
     /// The sandbox that containers are started in, if it lives.
@@ -36,20 +33,15 @@ impl Observed {
     }
 
     pub fn of_name<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ContainerStatus> + use<'a> {
-        self.containers
-            .iter()
-            .filter(move |container| container.name == name)
+        self.containers.iter().filter(move |container| container.name == name)
     }
 
     pub fn running(&self) -> impl Iterator<Item = &ContainerStatus> {
-        self.containers
-            .iter()
-            .filter(|container| container.state == ContainerState::Running)
+        self.containers.iter().filter(|container| container.state == ContainerState::Running)
     }
 
     pub fn is_running(&self, name: &str) -> bool {
-        self.of_name(name)
-            .any(|container| container.state == ContainerState::Running)
+        self.of_name(name).any(|container| container.state == ContainerState::Running)
     }
 }
 
@@ -154,9 +146,7 @@ impl Progress {
     pub fn begin_termination(&mut self, pod: &Pod, now: Moment) {
         let deadline = termination_deadline(pod, self.gone, now);
         let announced = self.terminating.is_some_and(|terminating| terminating.announced);
-        let deadline = self
-            .terminating
-            .map_or(deadline, |terminating| terminating.deadline.min(deadline));
+        let deadline = self.terminating.map_or(deadline, |terminating| terminating.deadline.min(deadline));
         self.terminating = Some(Terminating { deadline, announced });
     }
 }

@@ -106,10 +106,8 @@ pub fn ends(pod: &Pod, phase: Phase, observed: &Observed, progress: &Progress) -
 /// Everything has ended that was to end: the status that follows is the last one.
 pub fn has_ended(observed: &Observed, progress: &Progress) -> bool {
     let starting = progress.containers.values().any(|container| container.starting);
-    let sandboxes_stopped = observed
-        .sandboxes
-        .iter()
-        .all(|sandbox| progress.sandboxes_stopped.contains(&sandbox.id));
+    let sandboxes_stopped =
+        observed.sandboxes.iter().all(|sandbox| progress.sandboxes_stopped.contains(&sandbox.id));
     !starting && sandboxes_stopped && observed.running().next().is_none()
 }
 

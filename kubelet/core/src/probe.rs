@@ -118,23 +118,12 @@ impl Machine {
             Outcome::Failure(output) => (false, Some(format!("{title} probe failed: {output}"))),
             Outcome::Unknown(cause) => {
                 let event = format!("{title} probe errored and resulted in unknown state: {cause}");
-                return Finding {
-                    event: Some(event),
-                    result: None,
-                };
+                return Finding { event: Some(event), result: None };
             }
         };
-        self.in_a_row = if self.last == Some(good) {
-            self.in_a_row.saturating_add(1)
-        } else {
-            1
-        };
+        self.in_a_row = if self.last == Some(good) { self.in_a_row.saturating_add(1) } else { 1 };
         self.last = Some(good);
-        let threshold = if good {
-            self.probe.success_threshold
-        } else {
-            self.probe.failure_threshold
-        };
+        let threshold = if good { self.probe.success_threshold } else { self.probe.failure_threshold };
         if self.in_a_row < threshold.max(1) {
             return Finding { event, result: None };
         }
@@ -143,10 +132,7 @@ impl Machine {
             Kind::Liveness => !good,
             Kind::Readiness => false,
         };
-        Finding {
-            event,
-            result: Some(good),
-        }
+        Finding { event, result: Some(good) }
     }
 
     /// The Killing message of a container that failed this probe.
@@ -169,14 +155,9 @@ pub fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
     let number = match port {
         IntOrString::Int(number) => *number,
         IntOrString::String(name) => {
-            let named = container
-                .ports
-                .iter()
-                .find(|port| port.name == *name)
-                .map(|port| port.container_port);
-            named
-                .or_else(|| name.parse().ok())
-                .ok_or_else(|| format!("couldn't find port: {name}"))?
+            let named =
+                container.ports.iter().find(|port| port.name == *name).map(|port| port.container_port);
+            named.or_else(|| name.parse().ok()).ok_or_else(|| format!("couldn't find port: {name}"))?
         }
     };
     u16::try_from(number)
@@ -223,12 +204,7 @@ mod tests {
         check(Kind::Startup, three(), "--+-", "..+x");
         check(Kind::Startup, three(), "---+", "..-x");
         check(Kind::Liveness, three(), "-?--", "...-");
-        check(
-            Kind::Readiness,
-            serde_json::json!({"successThreshold": 2}),
-            "+-++",
-            ".-.+",
-        );
+        check(Kind::Readiness, serde_json::json!({"successThreshold": 2}), "+-++", ".-.+");
     }
 
     #[test]
@@ -242,11 +218,7 @@ mod tests {
         assert_eq!(machine.due(true), Some(Moment(6_300)));
         machine.begin();
         machine.finish(&Outcome::Success, Moment(7_000));
-        assert_eq!(
-            machine.due(true),
-            Some(Moment(16_300)),
-            "the period does not drift"
-        );
+        assert_eq!(machine.due(true), Some(Moment(16_300)), "the period does not drift");
         assert_eq!(machine.timeout(), Duration::from_secs(1));
     }
 
@@ -260,10 +232,7 @@ mod tests {
             (IntOrString::Int(8080), Ok(8080)),
             (IntOrString::String("web".into()), Ok(80)),
             (IntOrString::String("81".into()), Ok(81)),
-            (
-                IntOrString::String("none".into()),
-                Err("couldn't find port: none".to_owned()),
-            ),
+            (IntOrString::String("none".into()), Err("couldn't find port: none".to_owned())),
             (IntOrString::Int(0), Err("invalid port number: 0".to_owned())),
         ] {
             assert_eq!(port(&text, &container), expected);

@@ -45,42 +45,22 @@ fn quantity(list: &ResourceList, name: &str) -> Option<Quantity> {
 
 /// Only cpu and memory count; a limit counts as its own request (the API server has written both).
 pub fn qos_class(spec: &PodSpec) -> QosClass {
-    let of_pod = spec
-        .resources
-        .as_deref()
-        .filter(|r| !r.requests.is_empty() || !r.limits.is_empty());
+    let of_pod = spec.resources.as_deref().filter(|r| !r.requests.is_empty() || !r.limits.is_empty());
     let all: Vec<&ResourceRequirements> = match of_pod {
         Some(resources) => vec![resources],
-        None => spec
-            .containers
-            .iter()
-            .chain(&spec.init_containers)
-            .map(|c| &c.resources)
-            .collect(),
+        None => spec.containers.iter().chain(&spec.init_containers).map(|c| &c.resources).collect(),
     };
     let set = |list: &ResourceList, name| quantity(list, name).is_some_and(|q: Quantity| !q.is_zero());
-    let any = all.iter().any(|r| {
-        ["cpu", "memory"]
-            .iter()
-            .any(|n| set(&r.requests, n) || set(&r.limits, n))
-    });
+    let any = all.iter().any(|r| ["cpu", "memory"].iter().any(|n| set(&r.requests, n) || set(&r.limits, n)));
     if !any {
         return QosClass::BestEffort;
     }
     let equal = |r: &ResourceRequirements, name| {
         set(&r.limits, name)
-            && r.requests
-                .get(name)
-                .is_none_or(|_| quantity(&r.requests, name) == quantity(&r.limits, name))
+            && r.requests.get(name).is_none_or(|_| quantity(&r.requests, name) == quantity(&r.limits, name))
     };
-    let guaranteed = all
-        .iter()
-        .all(|r| ["cpu", "memory"].iter().all(|name| equal(r, name)));
-    if guaranteed {
-        QosClass::Guaranteed
-    } else {
-        QosClass::Burstable
-    }
+    let guaranteed = all.iter().all(|r| ["cpu", "memory"].iter().all(|name| equal(r, name)));
+    if guaranteed { QosClass::Guaranteed } else { QosClass::Burstable }
 }
 
 /// The pod's cgroup relative to the cgroup root: `kubepods/burstable/pod<uid>`.
@@ -99,11 +79,7 @@ pub fn cpu_shares(milli_cpu: i64) -> i64 {
 
 /// 0 is "no limit".
 pub fn cpu_quota_us(milli_cpu: i64) -> i64 {
-    if milli_cpu == 0 {
-        0
-    } else {
-        (milli_cpu.saturating_mul(PERIOD_US) / 1000).max(QUOTA_MIN_US)
-    }
+    if milli_cpu == 0 { 0 } else { (milli_cpu.saturating_mul(PERIOD_US) / 1000).max(QUOTA_MIN_US) }
 }
 
 /// Shares follow the request, or the limit where there is no request.
@@ -138,12 +114,7 @@ pub fn container_resources(
 fn hugepage_limits(limits: &ResourceList) -> Vec<(String, u64)> {
     [("2MB", "hugepages-2Mi"), ("1GB", "hugepages-1Gi")]
         .into_iter()
-        .map(|(size, name)| {
-            (
-                size.to_owned(),
-                u64::try_from(amount(limits, name).unwrap_or(0)).unwrap_or(0),
-            )
-        })
+        .map(|(size, name)| (size.to_owned(), u64::try_from(amount(limits, name).unwrap_or(0)).unwrap_or(0)))
         .collect()
 }
 
@@ -151,21 +122,11 @@ fn hugepage_limits(limits: &ResourceList) -> Vec<(String, u64)> {
 pub fn pod_resources(spec: &PodSpec) -> LinuxContainerResources {
     let total = |list: fn(&ResourceRequirements) -> &ResourceList, name: &str| pod_total(spec, list, name);
     let every = |name: &str| {
-        spec.containers
-            .iter()
-            .chain(&spec.init_containers)
-            .all(|c| c.resources.limits.contains_key(name))
-            || spec
-                .resources
-                .as_deref()
-                .is_some_and(|r| r.limits.contains_key(name))
+        spec.containers.iter().chain(&spec.init_containers).all(|c| c.resources.limits.contains_key(name))
+            || spec.resources.as_deref().is_some_and(|r| r.limits.contains_key(name))
     };
     let limit = |name: &str| {
-        if every(name) {
-            total(|r| &r.limits, name)
-        } else {
-            0
-        }
+        if every(name) { total(|r| &r.limits, name) } else { 0 }
     };
     let request = match total(|r| &r.requests, "cpu") {
         0 => limit("cpu"),
@@ -184,11 +145,7 @@ pub fn pod_resources(spec: &PodSpec) -> LinuxContainerResources {
 /// before it; plus overhead. Milli-units for cpu.
 pub fn pod_total(spec: &PodSpec, list: fn(&ResourceRequirements) -> &ResourceList, name: &str) -> i64 {
     let read = |list: &ResourceList| {
-        if name == "cpu" {
-            milli(list, name)
-        } else {
-            amount(list, name)
-        }
+        if name == "cpu" { milli(list, name) } else { amount(list, name) }
     };
     let overhead = read(&spec.overhead).unwrap_or(0);
     if let Some(of_pod) = spec.resources.as_deref().and_then(|r| read(list(r))) {
@@ -211,11 +168,7 @@ pub fn pod_total(spec: &PodSpec, list: fn(&ResourceRequirements) -> &ResourceLis
 
 /// Upstream's scale: what asks for more memory dies later; a sidecar never before the containers it serves.
 pub fn oom_score_adj(pod: &Pod, container: &Container, memory_capacity: i64) -> i64 {
-    if pod
-        .spec
-        .priority
-        .is_some_and(|priority| priority >= PRIORITY_NODE_CRITICAL)
-    {
+    if pod.spec.priority.is_some_and(|priority| priority >= PRIORITY_NODE_CRITICAL) {
         return OOM_GUARANTEED;
     }
     match qos_class(&pod.spec) {
@@ -229,13 +182,7 @@ pub fn oom_score_adj(pod: &Pod, container: &Container, memory_capacity: i64) -> 
     };
     let mut adj = of(container);
     if container.is_sidecar() {
-        adj = pod
-            .spec
-            .containers
-            .iter()
-            .map(of)
-            .min()
-            .map_or(adj, |lowest| adj.min(lowest));
+        adj = pod.spec.containers.iter().map(of).min().map_or(adj, |lowest| adj.min(lowest));
     }
     adj.clamp(1000 + OOM_GUARANTEED, OOM_BEST_EFFORT - 1)
 }
@@ -255,21 +202,9 @@ mod tests {
     fn classes_and_cgroups() {
         for (resources, class, cgroup) in [
             (r#"[{}]"#, "BestEffort", "kubepods/besteffort/podu"),
-            (
-                r#"[{"resources":{"requests":{"cpu":"0"}}}]"#,
-                "BestEffort",
-                "kubepods/besteffort/podu",
-            ),
-            (
-                r#"[{"resources":{"requests":{"cpu":"1"}}}]"#,
-                "Burstable",
-                "kubepods/burstable/podu",
-            ),
-            (
-                r#"[{"resources":{"limits":{"cpu":"1","memory":"1Gi"}}}]"#,
-                "Guaranteed",
-                "kubepods/podu",
-            ),
+            (r#"[{"resources":{"requests":{"cpu":"0"}}}]"#, "BestEffort", "kubepods/besteffort/podu"),
+            (r#"[{"resources":{"requests":{"cpu":"1"}}}]"#, "Burstable", "kubepods/burstable/podu"),
+            (r#"[{"resources":{"limits":{"cpu":"1","memory":"1Gi"}}}]"#, "Guaranteed", "kubepods/podu"),
             (
                 r#"[{"resources":{"limits":{"cpu":"1","memory":"1Gi"},"requests":{"cpu":"1000m","memory":"1024Mi"}}}]"#,
                 "Guaranteed",
@@ -292,14 +227,8 @@ mod tests {
     fn recorded_guaranteed_values() {
         let pod = pod(serde_json::json!([{"resources": {"limits": {"cpu": "200m", "memory": "48Mi"}}}]));
         let seen = container_resources(&pod, &pod.spec.containers[0], 1 << 33);
-        assert_eq!(
-            (seen.cpu_quota_us, seen.cpu_shares, seen.memory_limit_bytes),
-            (20_000, 204, 50_331_648)
-        );
-        assert_eq!(
-            (seen.memory_swap_limit_bytes, seen.oom_score_adj),
-            (50_331_648, -997)
-        );
+        assert_eq!((seen.cpu_quota_us, seen.cpu_shares, seen.memory_limit_bytes), (20_000, 204, 50_331_648));
+        assert_eq!((seen.memory_swap_limit_bytes, seen.oom_score_adj), (50_331_648, -997));
         let of_pod = pod_resources(&pod.spec);
         assert_eq!(
             (of_pod.cpu_quota_us, of_pod.cpu_shares, of_pod.memory_limit_bytes),
@@ -311,25 +240,15 @@ mod tests {
     fn best_effort_gets_the_least() {
         let pod = pod(serde_json::json!([{}]));
         let seen = container_resources(&pod, &pod.spec.containers[0], 1 << 33);
-        assert_eq!(
-            (seen.cpu_quota_us, seen.cpu_shares, seen.oom_score_adj),
-            (0, 2, 1000)
-        );
-        assert_eq!(
-            seen.hugepage_limits,
-            [("2MB".to_owned(), 0), ("1GB".to_owned(), 0)]
-        );
+        assert_eq!((seen.cpu_quota_us, seen.cpu_shares, seen.oom_score_adj), (0, 2, 1000));
+        assert_eq!(seen.hugepage_limits, [("2MB".to_owned(), 0), ("1GB".to_owned(), 0)]);
     }
 
     #[test]
     fn oom_score_of_burstable_follows_the_request() {
         for (request, adj) in [("1Gi", 750), ("4Gi", 3), ("1", 999)] {
             let pod = pod(serde_json::json!([{"resources": {"requests": {"memory": request}}}]));
-            assert_eq!(
-                oom_score_adj(&pod, &pod.spec.containers[0], 4 << 30),
-                adj,
-                "{request}"
-            );
+            assert_eq!(oom_score_adj(&pod, &pod.spec.containers[0], 4 << 30), adj, "{request}");
         }
     }
 

@@ -24,13 +24,7 @@ const MASKED_PATHS: [&str; 12] = [
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];
-const READONLY_PATHS: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Where seccomp profiles of the node lie, and whether an unset profile means RuntimeDefault.
 #[derive(Debug, Clone, Copy)]
@@ -53,11 +47,7 @@ pub fn is_privileged(container: &Container) -> bool {
 
 /// The sandbox is privileged when one of its containers is.
 pub fn pod_is_privileged(pod: &Pod) -> bool {
-    pod.spec
-        .init_containers
-        .iter()
-        .chain(&pod.spec.containers)
-        .any(is_privileged)
+    pod.spec.init_containers.iter().chain(&pod.spec.containers).any(is_privileged)
 }
 
 pub fn run_as_user(pod: &Pod, container: &Container) -> Option<i64> {
@@ -71,12 +61,7 @@ pub fn fs_group(pod: &Pod) -> Option<i64> {
 
 /// The user that every container of the pod runs as, if it is one: tokens in volumes belong to it.
 pub fn common_user(pod: &Pod) -> Option<i64> {
-    let mut users = pod
-        .spec
-        .containers
-        .iter()
-        .chain(&pod.spec.init_containers)
-        .map(|c| run_as_user(pod, c));
+    let mut users = pod.spec.containers.iter().chain(&pod.spec.init_containers).map(|c| run_as_user(pod, c));
     let first = users.next()??;
     users.all(|user| user == Some(first)).then_some(first)
 }
@@ -87,14 +72,7 @@ pub fn namespaces(pod: &Pod, userns: Option<UserNamespace>) -> NamespaceOptions 
     NamespaceOptions {
         network: mode(pod.spec.host_network, NamespaceMode::Pod),
         ipc: mode(pod.spec.host_ipc, NamespaceMode::Pod),
-        pid: mode(
-            pod.spec.host_pid,
-            if shared_pid {
-                NamespaceMode::Pod
-            } else {
-                NamespaceMode::Container
-            },
-        ),
+        pid: mode(pod.spec.host_pid, if shared_pid { NamespaceMode::Pod } else { NamespaceMode::Container }),
         target_id: None,
         userns,
     }
@@ -136,11 +114,7 @@ fn groups(pod: &Pod) -> Vec<i64> {
     let fs_group = context.and_then(|context| context.fs_group);
     fs_group
         .into_iter()
-        .chain(
-            context
-                .into_iter()
-                .flat_map(|c| c.supplemental_groups.iter().copied()),
-        )
+        .chain(context.into_iter().flat_map(|c| c.supplemental_groups.iter().copied()))
         .collect()
 }
 
@@ -163,9 +137,7 @@ pub fn container_security(
     };
     let capabilities = context.and_then(|context| context.capabilities.as_ref());
     let user = run_as_user(pod, container);
-    let group = context
-        .and_then(|c| c.run_as_group)
-        .or_else(|| of_pod(pod).and_then(|c| c.run_as_group));
+    let group = context.and_then(|c| c.run_as_group).or_else(|| of_pod(pod).and_then(|c| c.run_as_group));
     ContainerSecurity {
         privileged,
         add_capabilities: capabilities.map(|c| c.add.clone()).unwrap_or_default(),
@@ -196,17 +168,11 @@ pub fn check_non_root(pod: &Pod, container: &Container, image: &Image) -> Result
     if asked != Some(true) {
         return Ok(());
     }
-    let of = format!(
-        "(pod: {}, container: {})",
-        go_quote(&names::pod_in_messages(pod)),
-        container.name
-    );
+    let of = format!("(pod: {}, container: {})", go_quote(&names::pod_in_messages(pod)), container.name);
     match (run_as_user(pod, container), image.uid) {
         (Some(0), _) => Err(format!("container's runAsUser breaks non-root policy {of}")),
         (Some(_), _) => Ok(()),
-        (None, Some(0)) => Err(format!(
-            "container has runAsNonRoot and image will run as root {of}"
-        )),
+        (None, Some(0)) => Err(format!("container has runAsNonRoot and image will run as root {of}")),
         (None, None) if !image.username.is_empty() => Err(format!(
             "container has runAsNonRoot and image has non-numeric user ({}), cannot verify user is non-root {of}",
             image.username
@@ -229,10 +195,7 @@ mod tests {
             "spec": {"securityContext": pod_context, "containers": [{"name": "c", "securityContext": context}]}}))
         .unwrap();
         let container = &pod.spec.containers[0];
-        let settings = SeccompSettings {
-            default: true,
-            folder: Path::new("/k/seccomp"),
-        };
+        let settings = SeccompSettings { default: true, folder: Path::new("/k/seccomp") };
         let security = container_security(&pod, container, image, namespaces(&pod, None), settings);
         (security, check_non_root(&pod, container, image))
     }
@@ -244,10 +207,7 @@ mod tests {
             serde_json::json!({"runAsUser": 1000, "runAsGroup": 3000, "fsGroup": 2000, "supplementalGroups": [4000]}),
             serde_json::json!({"runAsNonRoot": true, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
                 "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}),
-            &Image {
-                uid: Some(0),
-                ..Image::default()
-            },
+            &Image { uid: Some(0), ..Image::default() },
         );
         assert_eq!((seen.run_as_user, seen.run_as_group), (Some(1000), Some(3000)));
         assert_eq!(seen.supplemental_groups, [2000, 4000]);
@@ -263,14 +223,9 @@ mod tests {
         let none = || serde_json::json!({});
         let local =
             serde_json::json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}});
+        assert_eq!(check(none(), none(), &image).0.seccomp, SeccompProfile::RuntimeDefault);
         assert_eq!(
-            check(none(), none(), &image).0.seccomp,
-            SeccompProfile::RuntimeDefault
-        );
-        assert_eq!(
-            check(none(), serde_json::json!({"privileged": true}), &image)
-                .0
-                .seccomp,
+            check(none(), serde_json::json!({"privileged": true}), &image).0.seccomp,
             SeccompProfile::Unconfined
         );
         assert_eq!(
@@ -281,46 +236,22 @@ mod tests {
 
     #[test]
     fn non_root() {
-        let root = Image {
-            uid: Some(0),
-            ..Image::default()
-        };
-        let named = Image {
-            username: "app".into(),
-            ..Image::default()
-        };
+        let root = Image { uid: Some(0), ..Image::default() };
+        let named = Image { username: "app".into(), ..Image::default() };
         let asked = || serde_json::json!({"runAsNonRoot": true});
         for (context, image, message) in [
-            (
-                serde_json::json!({"runAsUser": 0}),
-                &root,
-                "container's runAsUser breaks non-root policy",
-            ),
-            (
-                serde_json::json!({}),
-                &root,
-                "container has runAsNonRoot and image will run as root",
-            ),
+            (serde_json::json!({"runAsUser": 0}), &root, "container's runAsUser breaks non-root policy"),
+            (serde_json::json!({}), &root, "container has runAsNonRoot and image will run as root"),
             (
                 serde_json::json!({}),
                 &named,
                 "container has runAsNonRoot and image has non-numeric user (app), cannot verify",
             ),
             (serde_json::json!({"runAsUser": 5}), &root, ""),
-            (
-                serde_json::json!({}),
-                &Image {
-                    uid: Some(5),
-                    ..Image::default()
-                },
-                "",
-            ),
+            (serde_json::json!({}), &Image { uid: Some(5), ..Image::default() }, ""),
         ] {
             let seen = check(asked(), context.clone(), image).1.err().unwrap_or_default();
-            assert!(
-                seen.starts_with(message) && seen.is_empty() == message.is_empty(),
-                "{context}: {seen}"
-            );
+            assert!(seen.starts_with(message) && seen.is_empty() == message.is_empty(), "{context}: {seen}");
         }
         assert!(check(asked(), serde_json::json!({}), &named).0.run_as_username == "app");
     }

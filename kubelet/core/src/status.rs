@@ -101,11 +101,7 @@ fn addresses(pod: &Pod, inputs: &Inputs<'_>, status: &mut PodStatus) {
     let shown = pod.spec.host_network
         || !inputs.observed.containers.is_empty()
         || !inputs.old.pod_ip.is_empty()
-        || inputs
-            .progress
-            .containers
-            .values()
-            .any(|container| container.failure.is_some());
+        || inputs.progress.containers.values().any(|container| container.failure.is_some());
     if shown {
         status.pod_ip = ips.first().cloned().unwrap_or_default();
         status.pod_ips = listed(&ips);
@@ -128,17 +124,8 @@ fn pod_resources(pod: &Pod, status: &mut PodStatus) {
 }
 
 fn long_running(pod: &Pod) -> Vec<&ResourceRequirements> {
-    let sidecars = pod
-        .spec
-        .init_containers
-        .iter()
-        .filter(|container| container.is_sidecar());
-    pod.spec
-        .containers
-        .iter()
-        .chain(sidecars)
-        .map(|container| &container.resources)
-        .collect()
+    let sidecars = pod.spec.init_containers.iter().filter(|container| container.is_sidecar());
+    pod.spec.containers.iter().chain(sidecars).map(|container| &container.resources).collect()
 }
 
 fn add_all<'a>(total: &mut ResourceList, lists: impl Iterator<Item = &'a ResourceList>) {

@@ -64,10 +64,8 @@ mod tests {
 
     #[test]
     fn fallback() {
-        let container = Container {
-            termination_message_policy: "FallbackToLogsOnError".into(),
-            ..Container::default()
-        };
+        let container =
+            Container { termination_message_policy: "FallbackToLogsOnError".into(), ..Container::default() };
         assert!(falls_back_to_log(&container, 1, true));
         assert!(!falls_back_to_log(&container, 0, true) && !falls_back_to_log(&container, 1, false));
         assert!(!falls_back_to_log(&Container::default(), 1, true));

@@ -101,11 +101,7 @@ pub struct Inputs<'a> {
 pub fn plan_volume(pod: &Pod, volume: &Volume, inputs: &Inputs<'_>) -> Result<VolumePlan, String> {
     let fs_group = security::fs_group(pod);
     let at = |plugin: &str| {
-        inputs
-            .pod_folder
-            .join("volumes")
-            .join(format!("kubernetes.io~{plugin}"))
-            .join(&volume.name)
+        inputs.pod_folder.join("volumes").join(format!("kubernetes.io~{plugin}")).join(&volume.name)
     };
     let plan = |path: PathBuf, content: Content, read_only: bool| VolumePlan {
         name: volume.name.clone(),
@@ -114,23 +110,11 @@ pub fn plan_volume(pod: &Pod, volume: &Volume, inputs: &Inputs<'_>) -> Result<Vo
         read_only,
     };
     let files = |plugin: &str, payload: Payload, memory: bool| {
-        Ok(plan(
-            at(plugin),
-            Content::Files {
-                payload,
-                memory,
-                fs_group,
-            },
-            true,
-        ))
+        Ok(plan(at(plugin), Content::Files { payload, memory, fs_group }, true))
     };
     if let Some(source) = &volume.empty_dir {
         let medium = medium(pod, &source.medium, source.size_limit.as_deref());
-        return Ok(plan(
-            at("empty-dir"),
-            Content::EmptyDir { medium, fs_group },
-            false,
-        ));
+        return Ok(plan(at("empty-dir"), Content::EmptyDir { medium, fs_group }, false));
     }
     if let Some(source) = &volume.host_path {
         let kind = HostPathType::parse(source.r#type.as_deref().unwrap_or_default())?;
@@ -143,11 +127,7 @@ pub fn plan_volume(pod: &Pod, volume: &Volume, inputs: &Inputs<'_>) -> Result<Vo
         return files("secret", payload::secret(source, inputs.sources)?, true);
     }
     if let Some(source) = &volume.downward_api {
-        return files(
-            "downward-api",
-            payload::downward_api(source, pod, inputs.context)?,
-            true,
-        );
+        return files("downward-api", payload::downward_api(source, pod, inputs.context)?, true);
     }
     if let Some(source) = &volume.projected {
         return files("projected", payload::projected(source, pod, inputs)?, true);
@@ -157,13 +137,8 @@ pub fn plan_volume(pod: &Pod, volume: &Volume, inputs: &Inputs<'_>) -> Result<Vo
 
 fn unserved(volume: &Volume) -> String {
     let kind = match volume {
-        Volume {
-            persistent_volume_claim: Some(_),
-            ..
-        } => "persistentVolumeClaim",
-        Volume {
-            ephemeral: Some(_), ..
-        } => "ephemeral",
+        Volume { persistent_volume_claim: Some(_), .. } => "persistentVolumeClaim",
+        Volume { ephemeral: Some(_), .. } => "ephemeral",
         Volume { image: Some(_), .. } => "image",
         _ => "this type",
     };
@@ -172,27 +147,20 @@ fn unserved(volume: &Volume) -> String {
 
 /// A memory volume is at most as large as the pod's memory limit.
 fn medium(pod: &Pod, medium: &str, size_limit: Option<&str>) -> Medium {
-    let limit = size_limit
-        .and_then(|text| text.parse::<kedge_api::Quantity>().ok())
-        .map(|limit| limit.value());
+    let limit =
+        size_limit.and_then(|text| text.parse::<kedge_api::Quantity>().ok()).map(|limit| limit.value());
     match medium {
         "" => Medium::Disk,
         "Memory" => {
             let of_pod = resources::pod_resources(&pod.spec).memory_limit_bytes;
             let of_pod = Some(of_pod).filter(|bytes| *bytes > 0);
-            let size_bytes = [limit.filter(|bytes| *bytes > 0), of_pod]
-                .into_iter()
-                .flatten()
-                .min();
+            let size_bytes = [limit.filter(|bytes| *bytes > 0), of_pod].into_iter().flatten().min();
             Medium::Memory { size_bytes }
         }
         huge => {
-            let page = huge
-                .strip_prefix("HugePages-")
-                .and_then(|size| size.parse::<kedge_api::Quantity>().ok());
-            Medium::HugePages {
-                page_bytes: page.map(|page| page.value()),
-            }
+            let page =
+                huge.strip_prefix("HugePages-").and_then(|size| size.parse::<kedge_api::Quantity>().ok());
+            Medium::HugePages { page_bytes: page.map(|page| page.value()) }
         }
     }
 }
@@ -218,19 +186,10 @@ pub fn references(pod: &Pod) -> References {
         volume_references(volume, &mut refs);
     }
     let spec = &pod.spec;
-    for container in spec
-        .init_containers
-        .iter()
-        .chain(&spec.containers)
-        .chain(&spec.ephemeral_containers)
-    {
+    for container in spec.init_containers.iter().chain(&spec.containers).chain(&spec.ephemeral_containers) {
         env_references(container, &mut refs);
     }
-    refs.pull_secrets = spec
-        .image_pull_secrets
-        .iter()
-        .map(|secret| secret.name.clone())
-        .collect();
+    refs.pull_secrets = spec.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect();
     refs
 }
 
@@ -242,29 +201,19 @@ fn volume_references(volume: &Volume, refs: &mut References) {
         refs.secrets.insert(source.secret_name.clone());
     }
     for source in volume.projected.iter().flat_map(|projected| &projected.sources) {
-        refs.config_maps
-            .extend(source.config_map.as_ref().map(|map| map.name.clone()));
-        refs.secrets
-            .extend(source.secret.as_ref().map(|secret| secret.name.clone()));
+        refs.config_maps.extend(source.config_map.as_ref().map(|map| map.name.clone()));
+        refs.secrets.extend(source.secret.as_ref().map(|secret| secret.name.clone()));
     }
 }
 
 fn env_references(container: &Container, refs: &mut References) {
     for from in &container.env_from {
-        refs.config_maps
-            .extend(from.config_map_ref.as_ref().map(|map| map.name.clone()));
-        refs.secrets
-            .extend(from.secret_ref.as_ref().map(|secret| secret.name.clone()));
+        refs.config_maps.extend(from.config_map_ref.as_ref().map(|map| map.name.clone()));
+        refs.secrets.extend(from.secret_ref.as_ref().map(|secret| secret.name.clone()));
     }
-    for source in container
-        .env
-        .iter()
-        .filter_map(|variable| variable.value_from.as_deref())
-    {
-        refs.config_maps
-            .extend(source.config_map_key_ref.as_ref().map(|key| key.name.clone()));
-        refs.secrets
-            .extend(source.secret_key_ref.as_ref().map(|key| key.name.clone()));
+    for source in container.env.iter().filter_map(|variable| variable.value_from.as_deref()) {
+        refs.config_maps.extend(source.config_map_key_ref.as_ref().map(|key| key.name.clone()));
+        refs.secrets.extend(source.secret_key_ref.as_ref().map(|key| key.name.clone()));
     }
 }
 

@@ -172,12 +172,7 @@ impl<IO: AsyncRead + AsyncWrite> Forward<IO> {
             "error" => pair.error = Some(stream),
             _ => pair.data = Some(stream),
         }
-        if let Pair {
-            error: Some(error),
-            data: Some(data),
-            port,
-        } = pair
-        {
+        if let Pair { error: Some(error), data: Some(data), port } = pair {
             let (error, data) = (*error, *data);
             let port = port.parse().expect("checked above");
             self.requests.remove(&request);
@@ -194,10 +189,7 @@ impl<IO: AsyncRead + AsyncWrite> Forward<IO> {
             match runtime.port_forward(&sandbox, port).await {
                 Ok(stream) => connect(stream, data, pieces, outbound.clone(), backlog).await,
                 Err(failure) => {
-                    let text = format!(
-                        "error forwarding port {port} to pod {}, uid : {failure}",
-                        sandbox.0
-                    );
+                    let text = format!("error forwarding port {port} to pod {}, uid : {failure}", sandbox.0);
                     // A closed queue means that the client has gone.
                     let _ = outbound.send(Outbound::Failed { error, data, text }).await;
                     return;
@@ -262,11 +254,7 @@ async fn from_pod(
         if read == 0 {
             break;
         }
-        if outbound
-            .send(Outbound::Data(data, Bytes::copy_from_slice(&buffer[..read])))
-            .await
-            .is_err()
-        {
+        if outbound.send(Outbound::Data(data, Bytes::copy_from_slice(&buffer[..read]))).await.is_err() {
             return;
         }
     }
@@ -278,10 +266,7 @@ async fn to_pod(
     mut pieces: mpsc::UnboundedReceiver<Bytes>,
     backlog: Arc<Backlog>,
 ) {
-    let pending = Pending {
-        pieces: &mut pieces,
-        backlog,
-    };
+    let pending = Pending { pieces: &mut pieces, backlog };
     while let Some(piece) = pending.pieces.recv().await {
         let written = writer.write_all(&piece).await;
         pending.backlog.bytes.fetch_sub(piece.len(), Ordering::AcqRel);

@@ -44,24 +44,15 @@ pub(super) fn parse(line: &[u8]) -> Option<Line<'_>> {
         _ => return None,
     };
     let known = matches!(stream, "stdout" | "stderr");
-    known.then(|| Line {
-        time,
-        stream,
-        is_whole,
-        text: fields.next().unwrap_or_default(),
-    })
+    known.then(|| Line { time, stream, is_whole, text: fields.next().unwrap_or_default() })
 }
 
 /// Nanoseconds matter: a second of a busy log has thousands of lines.
 pub(super) fn instant(text: &str) -> Option<Instant> {
     let seconds = Time::parse(text)?.0;
     let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
-    let digits: String = fraction
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .chain("000000000".chars())
-        .take(9)
-        .collect();
+    let digits: String =
+        fraction.chars().take_while(char::is_ascii_digit).chain("000000000".chars()).take(9).collect();
     Some((seconds, digits.parse().ok()?))
 }
 
@@ -74,10 +65,7 @@ pub(super) struct Printer {
 
 impl Printer {
     pub(super) fn new(options: Options) -> Printer {
-        Printer {
-            left: options.limit_bytes,
-            options,
-        }
+        Printer { left: options.limit_bytes, options }
     }
 
     /// The limit is reached.
@@ -92,10 +80,8 @@ impl Printer {
             Wanted::Stdout => line.stream == "stdout",
             Wanted::Stderr => line.stream == "stderr",
         };
-        let is_old = self
-            .options
-            .since
-            .is_some_and(|since| instant(line.time).is_some_and(|time| time < since));
+        let is_old =
+            self.options.since.is_some_and(|since| instant(line.time).is_some_and(|time| time < since));
         if !is_wanted || is_old {
             return;
         }
@@ -144,8 +130,7 @@ mod tests {
     fn print(options: Options) -> String {
         let mut printer = Printer::new(options);
         let mut out = Vec::new();
-        LOG.iter()
-            .for_each(|line| printer.print(line.as_bytes(), &mut out));
+        LOG.iter().for_each(|line| printer.print(line.as_bytes(), &mut out));
         String::from_utf8(out).unwrap()
     }
 
@@ -155,60 +140,22 @@ mod tests {
         let check =
             |options: Options, expected: &str| assert_eq!(print(options.clone()), expected, "{options:?}");
         check(options(), "one\ntwo\n\n");
+        check(Options { stream: Wanted::Stderr, ..options() }, "two\n");
+        check(Options { since: instant("2026-01-01T00:00:01.2Z"), ..options() }, "o\n\n");
+        check(Options { since: instant("2026-01-01T01:00:02+01:00"), ..options() }, "\n");
+        check(Options { limit_bytes: Some(5), ..options() }, "one\nt");
         check(
-            Options {
-                stream: Wanted::Stderr,
-                ..options()
-            },
-            "two\n",
-        );
-        check(
-            Options {
-                since: instant("2026-01-01T00:00:01.2Z"),
-                ..options()
-            },
-            "o\n\n",
-        );
-        check(
-            Options {
-                since: instant("2026-01-01T01:00:02+01:00"),
-                ..options()
-            },
-            "\n",
-        );
-        check(
-            Options {
-                limit_bytes: Some(5),
-                ..options()
-            },
-            "one\nt",
-        );
-        check(
-            Options {
-                timestamps: true,
-                stream: Wanted::Stdout,
-                ..options()
-            },
+            Options { timestamps: true, stream: Wanted::Stdout, ..options() },
             "2026-01-01T00:00:00.000000001Z one\n2026-01-01T00:00:02Z \n",
         );
     }
 
     #[test]
     fn what_is_no_line_is_skipped() {
-        for bad in [
-            "",
-            "x",
-            "t stdout",
-            "t stdout X text",
-            "t other F text",
-            "\u{0}\u{0}",
-        ] {
+        for bad in ["", "x", "t stdout", "t stdout X text", "t other F text", "\u{0}\u{0}"] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad:?}");
         }
-        assert_eq!(
-            parse(b"t stdout F:x a b").map(|line| line.text),
-            Some(&b"a b"[..])
-        );
+        assert_eq!(parse(b"t stdout F:x a b").map(|line| line.text), Some(&b"a b"[..]));
     }
 
     #[test]

@@ -49,18 +49,13 @@ pub(super) async fn handle(
         Ok(()) => drop(tokio::spawn(reading.run())),
         // Removed by garbage collection, or never written.
         Err(error) => {
-            let words = format!(
-                "unable to retrieve container logs for {}: {error}",
-                reading.place.id.0
-            );
+            let words = format!("unable to retrieve container logs for {}: {error}", reading.place.id.0);
             return Err(Rejection(StatusCode::INTERNAL_SERVER_ERROR, words));
         }
     }
     let frames = futures_util::stream::poll_fn(move |cx| pieces.poll_recv(cx));
     let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
-    answer
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     Ok(answer)
 }
 
@@ -78,10 +73,7 @@ fn missing(handlers: &Handlers, namespace: &str, pod: &str, container: &str, pre
 fn options(query: &Query) -> Result<Options, String> {
     let number = |name: &str| match query.text(name) {
         None => Ok(None),
-        Some(text) => text
-            .parse::<u64>()
-            .map(Some)
-            .map_err(|_| format!("{name}: {text:?} is not a number")),
+        Some(text) => text.parse::<u64>().map(Some).map_err(|_| format!("{name}: {text:?} is not a number")),
     };
     let since = match (number("sinceSeconds")?, query.text("sinceTime")) {
         (Some(_), Some(_)) => {
@@ -112,10 +104,7 @@ fn options(query: &Query) -> Result<Options, String> {
 fn ago(seconds: u64) -> Instant {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let then = now.saturating_sub(Duration::from_secs(seconds));
-    (
-        i64::try_from(then.as_secs()).unwrap_or(i64::MAX),
-        then.subsec_nanos(),
-    )
+    (i64::try_from(then.as_secs()).unwrap_or(i64::MAX), then.subsec_nanos())
 }
 
 type Piece = Result<Frame<Bytes>, BoxError>;
@@ -141,16 +130,7 @@ impl Reading {
     ) -> Reading {
         let events = runtime.events();
         let printer = Printer::new(options.clone());
-        Reading {
-            place,
-            options,
-            sender,
-            printer,
-            runtime,
-            events,
-            file: None,
-            pending: Vec::new(),
-        }
+        Reading { place, options, sender, printer, runtime, events, file: None, pending: Vec::new() }
     }
 
     async fn open(&mut self) -> io::Result<()> {
@@ -275,10 +255,7 @@ async fn tail_offset(file: &mut File, lines: u64) -> io::Result<u64> {
 fn watch(path: &Path) -> io::Result<EventStream<[u8; 1024]>> {
     let inotify = Inotify::init()?;
     let folder = path.parent().unwrap_or(path);
-    inotify.watches().add(
-        folder,
-        WatchMask::MODIFY | WatchMask::CREATE | WatchMask::MOVED_TO,
-    )?;
+    inotify.watches().add(folder, WatchMask::MODIFY | WatchMask::CREATE | WatchMask::MOVED_TO)?;
     inotify.into_event_stream([0; 1024])
 }
 

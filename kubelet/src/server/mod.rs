@@ -54,10 +54,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("listening on {address}")]
-    Listen {
-        address: SocketAddr,
-        source: std::io::Error,
-    },
+    Listen { address: SocketAddr, source: std::io::Error },
     #[error("the authority of client certificates")]
     Authority(#[from] kedge_serving::x509::AuthorityError),
     #[error("accepting connections")]
@@ -74,9 +71,7 @@ pub async fn run(
     let authority = Verifier::new(&settings.client_authority)?;
     let delegated = Arc::new(Delegated::new(reviews::ApiReviews { client, authority }));
     let address = settings.address;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| Error::Listen { address, source })?;
+    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
     let service = service(Arc::new(handlers), delegated);
     kedge_serving::serve(listener, settings.tls, service, Limits::default(), shutdown)
         .await
@@ -167,14 +162,9 @@ async fn route(handlers: Arc<Handlers>, request: Request<BoxBody>) -> Answer {
             handlers.port_forward(namespace, pod, request)
         }
         (false, ["run", namespace, pod, container] | ["run", namespace, pod, _, container]) => {
-            handlers
-                .run(namespace, pod, container, request.uri().query())
-                .await
+            handlers.run(namespace, pod, container, request.uri().query()).await
         }
-        _ => Err(Rejection(
-            StatusCode::NOT_FOUND,
-            "404 page not found\n".to_owned(),
-        )),
+        _ => Err(Rejection(StatusCode::NOT_FOUND, "404 page not found\n".to_owned())),
     };
     answer.unwrap_or_else(|Rejection(status, words)| text(status, words))
 }
@@ -191,9 +181,7 @@ fn text(status: StatusCode, words: impl Into<Bytes>) -> Answer {
 }
 
 fn full(bytes: impl Into<Bytes>) -> BoxBody {
-    Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed_unsync()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 fn pods(handlers: &Handlers) -> Answer {
@@ -206,18 +194,15 @@ fn pods(handlers: &Handlers) -> Answer {
 
 impl Handlers {
     fn running(&self, namespace: &str, pod: &str, container: &str) -> Result<ContainerPlace, Rejection> {
-        if let Some(place) = self
-            .lookup
-            .container(namespace, pod, container, false)
-            .filter(|place| place.is_running)
+        if let Some(place) =
+            self.lookup.container(namespace, pod, container, false).filter(|place| place.is_running)
         {
             return Ok(place);
         }
         Err(match self.lookup.sandbox(namespace, pod) {
-            Some(_) => Rejection(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!("container not found (\"{container}\")"),
-            ),
+            Some(_) => {
+                Rejection(StatusCode::INTERNAL_SERVER_ERROR, format!("container not found (\"{container}\")"))
+            }
             None => Rejection(StatusCode::NOT_FOUND, "pod does not exist".to_owned()),
         })
     }
@@ -243,12 +228,8 @@ impl Handlers {
             let words = "you must specify at least 1 of stdin, stdout, stderr";
             return Err(Rejection(StatusCode::BAD_REQUEST, words.to_owned()));
         }
-        let wanted = session::Wanted {
-            stdin: exec.stdin,
-            stdout: exec.stdout,
-            stderr: exec.stderr,
-            tty: exec.tty,
-        };
+        let wanted =
+            session::Wanted { stdin: exec.stdin, stdout: exec.stdout, stderr: exec.stderr, tty: exec.tty };
         let (answer, upgraded) = upgrade::remote_command(request)?;
         let runtime = Arc::clone(&self.runtime);
         tokio::spawn(session::run(upgraded, wanted, async move {

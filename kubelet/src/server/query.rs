@@ -5,10 +5,7 @@ pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(super) fn parse(text: Option<&str>) -> Query {
-        let pairs = text
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty());
+        let pairs = text.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         Query(
             pairs
                 .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -18,18 +15,11 @@ impl Query {
     }
 
     pub(super) fn all(&self, name: &str) -> Vec<String> {
-        self.0
-            .iter()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| value.clone())
-            .collect()
+        self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// `1` from the API server, `true` from people.
@@ -43,12 +33,8 @@ fn decode(text: &str) -> String {
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let hex = bytes
-            .get(at + 1..at + 3)
-            .and_then(|hex| std::str::from_utf8(hex).ok());
-        let escaped = hex
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
-            .filter(|_| bytes[at] == b'%');
+        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        let escaped = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| bytes[at] == b'%');
         match (bytes[at], escaped) {
             (_, Some(byte)) => {
                 plain.push(byte);
@@ -68,9 +54,8 @@ mod tests {
 
     #[test]
     fn queries_are_decoded() {
-        let query = Query::parse(Some(
-            "command=sh&command=-c&command=echo+a%26b%20c&tty=1&input=true&x&bad=%zz",
-        ));
+        let query =
+            Query::parse(Some("command=sh&command=-c&command=echo+a%26b%20c&tty=1&input=true&x&bad=%zz"));
         assert_eq!(query.all("command"), ["sh", "-c", "echo a&b c"]);
         assert!(query.is_set("tty") && query.is_set("input") && !query.is_set("x") && !query.is_set("error"));
         assert_eq!(query.text("bad"), Some("%zz"));

@@ -54,39 +54,22 @@ impl Reviews for ApiReviews {
             "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "spec": {"token": token},
         });
         let answer: Review<TokenStatus> = self.client.create(resource::TOKEN_REVIEWS, "", &review).await?;
-        let User {
-            username,
-            uid,
-            groups,
-            extra,
-        } = answer.status.user;
-        Ok(answer.status.authenticated.then_some(Identity {
-            user: username,
-            uid,
-            groups,
-            extra,
-        }))
+        let User { username, uid, groups, extra } = answer.status.user;
+        Ok(answer.status.authenticated.then_some(Identity { user: username, uid, groups, extra }))
     }
 
     async fn access(&self, who: &Identity, what: &Access) -> Result<Verdict, kedge_client::Error> {
         let review = json!({
             "kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": spec(who, what),
         });
-        let answer: Review<AccessStatus> = self
-            .client
-            .create(resource::SUBJECT_ACCESS_REVIEWS, "", &review)
-            .await?;
-        Ok(Verdict {
-            allowed: answer.status.allowed,
-            reason: answer.status.reason,
-        })
+        let answer: Review<AccessStatus> =
+            self.client.create(resource::SUBJECT_ACCESS_REVIEWS, "", &review).await?;
+        Ok(Verdict { allowed: answer.status.allowed, reason: answer.status.reason })
     }
 
     fn certificate(&self, peer: &Peer) -> Option<Identity> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let certified = self
-            .authority
-            .verify(&peer.certificates, i64::try_from(now.as_secs()).ok()?);
+        let certified = self.authority.verify(&peer.certificates, i64::try_from(now.as_secs()).ok()?);
         certified.map(|certified| certified.identity).ok()
     }
 }
@@ -94,12 +77,7 @@ impl Reviews for ApiReviews {
 fn spec(who: &Identity, what: &Access) -> Value {
     let mut spec = json!({"user": who.user, "uid": who.uid, "groups": who.groups, "extra": who.extra});
     match what {
-        Access::Resource {
-            verb,
-            resource,
-            subresource,
-            name,
-        } => {
+        Access::Resource { verb, resource, subresource, name } => {
             spec["resourceAttributes"] = json!({"verb": verb, "version": "v1", "resource": resource, "subresource": subresource, "name": name});
         }
         Access::Path { verb, path } => spec["nonResourceAttributes"] = json!({"verb": verb, "path": path}),

@@ -64,13 +64,7 @@ pub(super) async fn serve<IO: AsyncRead + AsyncWrite>(
         },
         Dialect::Tunnel => return,
     };
-    let mut client = Client {
-        reader,
-        writer,
-        wire,
-        inbound: VecDeque::new(),
-        is_gone: false,
-    };
+    let mut client = Client { reader, writer, wire, inbound: VecDeque::new(), is_gone: false };
     let opened = tokio::time::timeout(STREAMS_DEADLINE, client.await_streams(wanted)).await;
     if !matches!(opened, Ok(true)) {
         return;
@@ -86,15 +80,8 @@ pub(super) async fn serve<IO: AsyncRead + AsyncWrite>(
 }
 
 enum Wire {
-    Channels {
-        machine: Box<websocket::Connection>,
-        protocol: Protocol,
-    },
-    Spdy {
-        machine: Box<spdy::Connection>,
-        streams: Vec<(spdy::StreamId, u8)>,
-        has_status: bool,
-    },
+    Channels { machine: Box<websocket::Connection>, protocol: Protocol },
+    Spdy { machine: Box<spdy::Connection>, streams: Vec<(spdy::StreamId, u8)>, has_status: bool },
 }
 
 /// What the client wants of the process.
@@ -118,22 +105,18 @@ impl<IO: AsyncRead + AsyncWrite> Client<IO> {
     async fn await_streams(&mut self, wanted: Wanted) -> bool {
         let mut expected = vec![ERROR];
         expected.extend(
-            [
-                (wanted.stdin, STDIN),
-                (wanted.stdout, STDOUT),
-                (wanted.stderr, STDERR),
-            ]
-            .iter()
-            .filter(|(is_wanted, _)| *is_wanted)
-            .map(|(_, channel)| *channel),
+            [(wanted.stdin, STDIN), (wanted.stdout, STDOUT), (wanted.stderr, STDERR)]
+                .iter()
+                .filter(|(is_wanted, _)| *is_wanted)
+                .map(|(_, channel)| *channel),
         );
         let mut buffer = vec![0u8; BUFFER];
         loop {
             let has_all = match &self.wire {
                 Wire::Channels { .. } => true,
-                Wire::Spdy { streams, .. } => expected
-                    .iter()
-                    .all(|channel| streams.iter().any(|(_, known)| known == channel)),
+                Wire::Spdy { streams, .. } => {
+                    expected.iter().all(|channel| streams.iter().any(|(_, known)| known == channel))
+                }
             };
             if has_all || self.is_gone {
                 return !self.is_gone;
@@ -177,10 +160,7 @@ impl<IO: AsyncRead + AsyncWrite> Client<IO> {
             Wire::Spdy { machine, streams, .. } => {
                 while let Some(event) = machine.poll_event() {
                     let channel = |stream| {
-                        streams
-                            .iter()
-                            .find(|(known, _)| *known == stream)
-                            .map(|(_, channel)| *channel)
+                        streams.iter().find(|(known, _)| *known == stream).map(|(_, channel)| *channel)
                     };
                     match event {
                         spdy::Event::Opened { stream, headers } => {
@@ -193,8 +173,7 @@ impl<IO: AsyncRead + AsyncWrite> Client<IO> {
                             }
                         }
                         spdy::Event::Data { stream, bytes } => {
-                            self.inbound
-                                .extend(channel(stream).and_then(|channel| inbound(channel, bytes)));
+                            self.inbound.extend(channel(stream).and_then(|channel| inbound(channel, bytes)));
                         }
                         spdy::Event::Finished { stream } | spdy::Event::Reset { stream } => {
                             if channel(stream) == Some(STDIN) {
@@ -238,11 +217,7 @@ impl<IO: AsyncRead + AsyncWrite> Client<IO> {
             Wire::Channels { protocol, .. } => protocol.has_status,
             Wire::Spdy { has_status, .. } => *has_status,
         };
-        let words = if has_status {
-            outcome.to_status()
-        } else {
-            outcome.to_text()
-        };
+        let words = if has_status { outcome.to_status() } else { outcome.to_text() };
         if !words.is_empty() {
             self.send(ERROR, words.as_bytes()).await;
         }
@@ -300,11 +275,7 @@ impl<'a, IO: AsyncRead + AsyncWrite> Session<'a, IO> {
             tokio::spawn(write_stdin(stdin, pieces));
             sender
         });
-        Session {
-            client,
-            stdin,
-            streams,
-        }
+        Session { client, stdin, streams }
     }
 
     async fn run(mut self) -> Option<Outcome> {

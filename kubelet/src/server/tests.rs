@@ -22,10 +22,7 @@ fn process(tty: bool) -> (ExecStreams, mpsc::Receiver<TerminalSize>) {
     tokio::spawn(async move {
         let mut text = String::new();
         far_stdin.read_to_string(&mut text).await.unwrap();
-        far_stdout
-            .write_all(text.to_uppercase().as_bytes())
-            .await
-            .unwrap();
+        far_stdout.write_all(text.to_uppercase().as_bytes()).await.unwrap();
         far_stderr.write_all(b"said\n").await.unwrap();
         let _ = exit_sender.send(Ok(text.len() as i32));
     });
@@ -42,18 +39,8 @@ fn process(tty: bool) -> (ExecStreams, mpsc::Receiver<TerminalSize>) {
 fn start(dialect: Dialect, tty: bool) -> (DuplexStream, mpsc::Receiver<TerminalSize>) {
     let (client, server) = tokio::io::duplex(4096);
     let (streams, sizes) = process(tty);
-    let wanted = Wanted {
-        stdin: true,
-        stdout: true,
-        stderr: !tty,
-        tty,
-    };
-    tokio::spawn(session::serve(
-        server,
-        dialect,
-        wanted,
-        async move { Ok(streams) },
-    ));
+    let wanted = Wanted { stdin: true, stdout: true, stderr: !tty, tty };
+    tokio::spawn(session::serve(server, dialect, wanted, async move { Ok(streams) }));
     (client, sizes)
 }
 
@@ -99,32 +86,16 @@ async fn exec_over_websocket() {
     io.write_all(&machine.poll_transmit().unwrap()).await.unwrap();
     let seen = read_channels(&mut io, &mut machine, protocol).await;
     assert_eq!(seen, ["", "HELLO", "said\n", FIVE]);
-    assert_eq!(
-        sizes.recv().await,
-        Some(TerminalSize {
-            width: 80,
-            height: 24
-        })
-    );
+    assert_eq!(sizes.recv().await, Some(TerminalSize { width: 80, height: 24 }));
 }
 
 #[tokio::test]
 async fn a_command_that_cannot_start_is_told() {
     let protocol = Protocol::negotiate("v4.channel.k8s.io").unwrap();
     let (mut io, server) = tokio::io::duplex(4096);
-    let wanted = Wanted {
-        stdin: false,
-        stdout: true,
-        stderr: true,
-        tty: false,
-    };
+    let wanted = Wanted { stdin: false, stdout: true, stderr: true, tty: false };
     let failing = async { Err("error executing command in container: no".to_owned()) };
-    tokio::spawn(session::serve(
-        server,
-        Dialect::Channels(protocol),
-        wanted,
-        failing,
-    ));
+    tokio::spawn(session::serve(server, Dialect::Channels(protocol), wanted, failing));
     let mut machine = websocket::Connection::new(websocket::Role::Client, 7);
     let seen = read_channels(&mut io, &mut machine, protocol).await;
     assert!(
@@ -148,11 +119,7 @@ async fn exec_over_spdy() {
     let mut machine = spdy::Connection::new(spdy::Role::Client);
     let mut streams = Vec::new();
     for kind in ["error", "stdin", "stdout", "stderr"] {
-        streams.push((
-            machine.open(&spdy::Headers::from([("streamType", kind)])),
-            kind,
-            String::new(),
-        ));
+        streams.push((machine.open(&spdy::Headers::from([("streamType", kind)])), kind, String::new()));
     }
     machine.send(streams[1].0, b"hello");
     machine.finish(streams[1].0);

@@ -54,16 +54,9 @@ pub(super) fn remote_command(request: Request<BoxBody>) -> Result<(Answer, Upgra
 pub(super) fn port_forward(request: Request<BoxBody>) -> Result<(Answer, Upgraded), Rejection> {
     negotiate(
         request,
+        |offered| offered.split(',').any(|name| name.trim() == TUNNEL).then_some((Dialect::Tunnel, TUNNEL)),
         |offered| {
-            offered
-                .split(',')
-                .any(|name| name.trim() == TUNNEL)
-                .then_some((Dialect::Tunnel, TUNNEL))
-        },
-        |offered| {
-            offered
-                .contains(&SPDY_FORWARD)
-                .then_some((Dialect::Spdy { has_status: false }, SPDY_FORWARD))
+            offered.contains(&SPDY_FORWARD).then_some((Dialect::Spdy { has_status: false }, SPDY_FORWARD))
         },
     )
 }
@@ -87,14 +80,8 @@ fn negotiate(
         if text(headers, &SEC_WEBSOCKET_VERSION) != "13" || !websocket::is_key(key) {
             return Err(bad("unable to upgrade: the WebSocket handshake is malformed"));
         }
-        let offered = list(headers, &SEC_WEBSOCKET_PROTOCOL)
-            .collect::<Vec<_>>()
-            .join(",");
-        let refuse = || {
-            bad(&format!(
-                "unable to upgrade: none of the subprotocols {offered:?} is known"
-            ))
-        };
+        let offered = list(headers, &SEC_WEBSOCKET_PROTOCOL).collect::<Vec<_>>().join(",");
+        let refuse = || bad(&format!("unable to upgrade: none of the subprotocols {offered:?} is known"));
         let (dialect, name) = websocket(&offered).ok_or_else(refuse)?;
         reply.insert(UPGRADE, HeaderValue::from_static("websocket"));
         let accept = HeaderValue::from_str(&websocket::accept_key(key)).expect("base64 is a header value");
@@ -117,13 +104,7 @@ fn negotiate(
     } else {
         return Err(bad("unable to upgrade: missing upgrade headers in request"));
     };
-    Ok((
-        answer,
-        Upgraded {
-            dialect,
-            on_upgrade: hyper::upgrade::on(&mut request),
-        },
-    ))
+    Ok((answer, Upgraded { dialect, on_upgrade: hyper::upgrade::on(&mut request) }))
 }
 
 fn bad(words: &str) -> Rejection {
@@ -131,17 +112,11 @@ fn bad(words: &str) -> Rejection {
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// The words of a header that may come several times and with commas.
 fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
 }

@@ -29,25 +29,13 @@ impl Worker {
         match action {
             Action::PrepareVolumes => self.prepare_volumes(),
             Action::CreateSandbox { attempt } => self.create_sandbox(attempt),
-            Action::Start {
-                container,
-                attempt,
-                failed_at,
-            } => {
+            Action::Start { container, attempt, failed_at } => {
                 if let Some(failed_at) = failed_at {
-                    self.progress
-                        .container_mut(&container)
-                        .restarts
-                        .note(failed_at, now());
+                    self.progress.container_mut(&container).restarts.note(failed_at, now());
                 }
                 self.start(&container, attempt);
             }
-            Action::Stop {
-                container,
-                id,
-                grace_s,
-                event,
-            } => self.stop(&container, id, grace_s, event),
+            Action::Stop { container, id, grace_s, event } => self.stop(&container, id, grace_s, event),
             Action::AnnounceStops { containers } => self.announce(&containers),
             Action::StopSandbox { id } => self.stop_sandbox(id),
             Action::RemoveContainer { id } => self.remove_container(id),
@@ -71,19 +59,12 @@ impl Worker {
         if self.pod.spec.host_network {
             return self.agent.host_ips();
         }
-        self.observed
-            .ready_sandbox()
-            .map(|sandbox| sandbox.ips.clone())
-            .unwrap_or_default()
+        self.observed.ready_sandbox().map(|sandbox| sandbox.ips.clone()).unwrap_or_default()
     }
 
     fn find(&self, name: &str) -> Option<&Container> {
         let spec = &self.pod.spec;
-        let all = spec
-            .init_containers
-            .iter()
-            .chain(&spec.containers)
-            .chain(&spec.ephemeral_containers);
+        let all = spec.init_containers.iter().chain(&spec.containers).chain(&spec.ephemeral_containers);
         all.into_iter().find(|container| container.name == name)
     }
 
@@ -99,11 +80,7 @@ impl Worker {
         self.spawn(async move {
             let result = match config {
                 Ok(config) => match std::fs::create_dir_all(&logs) {
-                    Ok(()) => agent
-                        .runtime
-                        .run_pod_sandbox(config)
-                        .await
-                        .map_err(|error| error.to_string()),
+                    Ok(()) => agent.runtime.run_pod_sandbox(config).await.map_err(|error| error.to_string()),
                     Err(error) => Err(format!("{}: {error}", logs.display())),
                 },
                 Err(message) => Err(message),
@@ -120,15 +97,8 @@ impl Worker {
             }
             Err(cause) => {
                 let message = format!("Failed to create pod sandbox: {cause}");
-                tell_pod(
-                    &self.agent.recorder,
-                    &self.pod,
-                    Event::warning("FailedCreatePodSandBox", message),
-                );
-                self.progress.sandbox = Step::Failed {
-                    message: cause,
-                    retry_at: now().after_s(RETRY_S),
-                };
+                tell_pod(&self.agent.recorder, &self.pod, Event::warning("FailedCreatePodSandBox", message));
+                self.progress.sandbox = Step::Failed { message: cause, retry_at: now().after_s(RETRY_S) };
             }
         }
     }
@@ -142,10 +112,8 @@ impl Worker {
         let Some(sandbox_config) = self.current_sandbox_config() else {
             return;
         };
-        let target = self
-            .observed
-            .container(&container.target_container_name)
-            .map(|status| status.id.clone());
+        let target =
+            self.observed.container(&container.target_container_name).map(|status| status.id.clone());
         let start = Start {
             agent: Arc::clone(&self.agent),
             pod: Arc::clone(&self.pod),
@@ -161,12 +129,7 @@ impl Worker {
         };
         self.progress.container_mut(name).starting = true;
         let container = name.to_owned();
-        self.spawn(async move {
-            Input::Started {
-                container,
-                outcome: start.run().await,
-            }
-        });
+        self.spawn(async move { Input::Started { container, outcome: start.run().await } });
     }
 
     /// After our own restart the sandbox was made by an earlier us: its configuration is computed again.
@@ -175,11 +138,7 @@ impl Worker {
             let attempt = self.observed.ready_sandbox()?.attempt;
             let pods = self.agent.settings.kubelet.join("pods");
             let wants = self.pod.spec.host_users == Some(false);
-            let userns = if wants {
-                userns::of_pod(&pods, &self.pod.metadata.uid).ok()
-            } else {
-                None
-            };
+            let userns = if wants { userns::of_pod(&pods, &self.pod.metadata.uid).ok() } else { None };
             self.sandbox_config = sandbox_config(&self.pod, attempt, userns, &self.agent.settings).ok();
         }
         self.sandbox_config.clone()
@@ -204,11 +163,7 @@ impl Worker {
                 } else {
                     progress.pull_failed = None;
                 }
-                let failure = Failure {
-                    reason: refused.reason.to_owned(),
-                    message: refused.message,
-                    at,
-                };
+                let failure = Failure { reason: refused.reason.to_owned(), message: refused.message, at };
                 progress.failure = Some(failure);
             }
         }
@@ -226,22 +181,12 @@ impl Worker {
 
     fn stop(&mut self, name: &str, id: String, grace_s: i64, event: Option<String>) {
         if let Some(message) = event {
-            tell_pod(
-                &self.agent.recorder,
-                &self.pod,
-                Event::normal("Killing", message).of(name),
-            );
+            tell_pod(&self.agent.recorder, &self.pod, Event::normal("Killing", message).of(name));
         }
         let deadline = now().after_s(grace_s);
         let progress = self.progress.container_mut(name);
-        let again = progress
-            .stopping
-            .as_ref()
-            .is_some_and(|stopping| stopping.id == id);
-        progress.stopping = Some(Stopping {
-            id: id.clone(),
-            deadline,
-        });
+        let again = progress.stopping.as_ref().is_some_and(|stopping| stopping.id == id);
+        progress.stopping = Some(Stopping { id: id.clone(), deadline });
         let container = self.find(name).cloned().unwrap_or_default();
         let agent = Arc::clone(&self.agent);
         let pod = Arc::clone(&self.pod);
@@ -250,17 +195,10 @@ impl Worker {
         self.spawn(async move {
             let begun = Instant::now();
             let container_id = ContainerId(id.clone());
-            let handler = container
-                .lifecycle
-                .as_deref()
-                .and_then(|lifecycle| lifecycle.pre_stop.clone());
+            let handler = container.lifecycle.as_deref().and_then(|lifecycle| lifecycle.pre_stop.clone());
             if let Some(handler) = handler.filter(|_| !again && grace_s > 0) {
-                let place = hooks::Place {
-                    pod: &pod,
-                    container: &container,
-                    id: &container_id,
-                    pod_ip: &pod_ip,
-                };
+                let place =
+                    hooks::Place { pod: &pod, container: &container, id: &container_id, pod_ip: &pod_ip };
                 let budget = Duration::from_secs(u64::try_from(grace_s).unwrap_or(0));
                 let hook = hooks::run(&handler, &place, agent.runtime.as_ref());
                 // A hook that is cut off has used up the grace; it is no failure of its own.
@@ -279,11 +217,7 @@ impl Worker {
             if result.is_err() {
                 tokio::time::sleep(Duration::from_secs(RETRY_S.unsigned_abs())).await;
             }
-            Input::Stopped {
-                container: name,
-                id,
-                result,
-            }
+            Input::Stopped { container: name, id, result }
         });
     }
 
@@ -295,11 +229,7 @@ impl Worker {
         }
         self.refresh_container(id).await;
         let progress = self.progress.container_mut(container);
-        if progress
-            .stopping
-            .as_ref()
-            .is_some_and(|stopping| stopping.id == id)
-        {
+        if progress.stopping.as_ref().is_some_and(|stopping| stopping.id == id) {
             progress.stopping = None;
         }
     }
@@ -326,11 +256,7 @@ impl Worker {
             Err(error) => {
                 tracing::warn!(%error, pod = self.pod.full_name(), "sandbox not stopped");
                 let message = format!("error killing pod: {error}");
-                tell_pod(
-                    &self.agent.recorder,
-                    &self.pod,
-                    Event::warning("FailedKillPod", message),
-                );
+                tell_pod(&self.agent.recorder, &self.pod, Event::warning("FailedKillPod", message));
             }
         }
         self.refresh_sandbox(id).await;
@@ -358,12 +284,7 @@ impl Worker {
         match result {
             Ok(()) | Err(Error::NotFound(_)) => {
                 self.progress.busy.remove(id);
-                if let Some(status) = self
-                    .observed
-                    .containers
-                    .iter()
-                    .find(|container| container.id == id)
-                {
+                if let Some(status) = self.observed.containers.iter().find(|container| container.id == id) {
                     logs::remove(&self.agent, &self.pod, status);
                 }
                 self.observed.containers.retain(|container| container.id != id);
@@ -407,10 +328,7 @@ impl Worker {
             Ok(()) => Step::Done,
             Err(message) => {
                 tracing::warn!(message, pod = self.pod.full_name(), "volumes not removed");
-                Step::Failed {
-                    message,
-                    retry_at: now().after_s(RETRY_S),
-                }
+                Step::Failed { message, retry_at: now().after_s(RETRY_S) }
             }
         };
     }
@@ -427,15 +345,8 @@ impl Worker {
                 uid: Some(meta.uid.clone()),
                 ..DeleteOptions::default()
             };
-            let result = agent
-                .client
-                .delete(PODS, &meta.namespace, &meta.name, &options)
-                .await
-                .map(drop);
-            if result
-                .as_ref()
-                .is_err_and(|error| !error.is_not_found() && !error.is_conflict())
-            {
+            let result = agent.client.delete(PODS, &meta.namespace, &meta.name, &options).await.map(drop);
+            if result.as_ref().is_err_and(|error| !error.is_not_found() && !error.is_conflict()) {
                 tokio::time::sleep(Duration::from_secs(RETRY_S.unsigned_abs())).await;
             }
             Input::Deleted(result)

@@ -35,11 +35,7 @@ impl Worker {
         let pod = Arc::clone(&self.pod);
         let mut next = None;
         let mut live = Vec::new();
-        let sidecars = pod
-            .spec
-            .init_containers
-            .iter()
-            .filter(|container| container.is_sidecar());
+        let sidecars = pod.spec.init_containers.iter().filter(|container| container.is_sidecar());
         for container in pod.spec.containers.iter().chain(sidecars) {
             let Some(status) = self.observed.container(&container.name).cloned() else {
                 continue;
@@ -91,14 +87,7 @@ impl Worker {
         tokio::spawn(async move {
             let outcome = prober::run(&probe, &target, timeout, runtime.as_ref()).await;
             // A worker that has ended needs no answer.
-            let _ = sender
-                .send(Input::Probed(Done {
-                    container: name,
-                    container_id,
-                    kind,
-                    outcome,
-                }))
-                .await;
+            let _ = sender.send(Input::Probed(Done { container: name, container_id, kind, outcome })).await;
         });
         None
     }
@@ -107,14 +96,8 @@ impl Worker {
         if container.startup_probe.is_none() {
             return true;
         }
-        let all = self
-            .status
-            .container_statuses
-            .iter()
-            .chain(&self.status.init_container_statuses);
-        let shown = all
-            .into_iter()
-            .find(|shown| shown.container_id.ends_with(&status.id));
+        let all = self.status.container_statuses.iter().chain(&self.status.init_container_statuses);
+        let shown = all.into_iter().find(|shown| shown.container_id.ends_with(&status.id));
         shown.is_some_and(|shown| shown.started == Some(true))
     }
 
@@ -126,9 +109,8 @@ impl Worker {
         if !started_before_us || self.agent.started.elapsed() > period {
             return Duration::ZERO;
         }
-        let hash = status.id.bytes().fold(0_u64, |hash, byte| {
-            hash.wrapping_mul(31).wrapping_add(u64::from(byte))
-        });
+        let hash =
+            status.id.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
         period.mul_f64((hash % 1000) as f64 / 1000.0)
     }
 
@@ -143,10 +125,7 @@ impl Worker {
             tell_pod(&self.agent.recorder, &self.pod, event);
         }
         let Some(good) = finding.result else { return };
-        let kill = (
-            machine.kill_message(&done.container),
-            machine.probe().termination_grace_period_seconds,
-        );
+        let kill = (machine.kill_message(&done.container), machine.probe().termination_grace_period_seconds);
         let probes = &mut self.progress.container_mut(&done.container).probes;
         if probes.container_id != done.container_id {
             *probes = kedge_kubelet_core::observed::ProbeResults {

@@ -74,11 +74,7 @@ impl Worker {
         self.progress.volumes = Step::Running;
         self.volumes.stale = false;
         self.volumes.updating = true;
-        let (agent, pod, held) = (
-            Arc::clone(&self.agent),
-            Arc::clone(&self.pod),
-            Arc::clone(&self.held),
-        );
+        let (agent, pod, held) = (Arc::clone(&self.agent), Arc::clone(&self.pod), Arc::clone(&self.held));
         let tokens = Arc::clone(&self.volumes.tokens);
         let pod_ips = self.pod_ips();
         let sender = self.sender.clone();
@@ -112,12 +108,7 @@ impl Worker {
     pub(super) fn volumes_ready(&mut self, result: Result<Vec<VolumePlan>, String>) {
         self.volumes.updating = false;
         let was_done = self.progress.volumes == Step::Done;
-        self.volumes.renew_at = self
-            .volumes
-            .tokens
-            .try_lock()
-            .ok()
-            .and_then(|tokens| tokens.next_renewal());
+        self.volumes.renew_at = self.volumes.tokens.try_lock().ok().and_then(|tokens| tokens.next_renewal());
         match result {
             Ok(plans) => {
                 self.volumes.plans = Arc::new(plans);
@@ -125,11 +116,7 @@ impl Worker {
                 self.progress.volumes = Step::Done;
             }
             Err(message) => {
-                tell_pod(
-                    &self.agent.recorder,
-                    &self.pod,
-                    Event::warning("FailedMount", message.clone()),
-                );
+                tell_pod(&self.agent.recorder, &self.pod, Event::warning("FailedMount", message.clone()));
                 let retry_at = now().after(self.volumes.backoff.next_delay());
                 if was_done {
                     self.volumes.renew_at = Some(retry_at);
@@ -153,12 +140,8 @@ async fn set_up_all(
     tokens.refresh(pod, &agent.client).await;
     let context = agent.field_context(pod_ips);
     let pod_folder = agent.settings.pod_folder(&pod.metadata.uid);
-    let inputs = Inputs {
-        pod_folder: &pod_folder,
-        sources: &sources,
-        tokens: tokens.tokens(),
-        context: &context,
-    };
+    let inputs =
+        Inputs { pod_folder: &pod_folder, sources: &sources, tokens: tokens.tokens(), context: &context };
     let mut plans = Vec::new();
     for volume in &pod.spec.volumes {
         let failed =

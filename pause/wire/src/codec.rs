@@ -46,11 +46,7 @@ impl<'a> Reader<'a> {
     /// A count of elements that take at least one byte each: it can never ask for more memory than the record has bytes.
     fn count(&mut self) -> Result<usize, Error> {
         let count = u32::get(self)? as usize;
-        if count > self.rest.len() {
-            Err(Error::Length)
-        } else {
-            Ok(count)
-        }
+        if count > self.rest.len() { Err(Error::Length) } else { Ok(count) }
     }
 }
 
@@ -135,11 +131,7 @@ impl<T: Wire> Wire for Option<T> {
         }
     }
     fn get(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        if bool::get(reader)? {
-            T::get(reader).map(Some)
-        } else {
-            Ok(None)
-        }
+        if bool::get(reader)? { T::get(reader).map(Some) } else { Ok(None) }
     }
 }
 

@@ -29,10 +29,7 @@ impl Header {
     }
 
     pub fn long(self) -> Header {
-        Header {
-            kind: self.kind | LONG,
-            ..self
-        }
+        Header { kind: self.kind | LONG, ..self }
     }
 
     pub fn to_bytes(self) -> [u8; HEADER_LEN] {
@@ -211,14 +208,7 @@ messages! {
 
 fn frame((kind, body): (u16, Vec<u8>), serial: u32, version: u16) -> Frame {
     assert!(body.len() <= BODY_MAX, "the caller bounds what it sends");
-    Frame {
-        header: Header {
-            version,
-            kind,
-            serial,
-        },
-        body,
-    }
+    Frame { header: Header { version, kind, serial }, body }
 }
 
 pub fn encode_request(request: &Request, serial: u32, version: u16) -> Frame {

@@ -23,24 +23,10 @@ fn launch() -> LaunchSpec {
         uid: 1000,
         gid: 1001,
         groups: vec![1001, 10],
-        capabilities: Capabilities {
-            bounding: 0xa804_25fb,
-            effective: 1,
-            permitted: 3,
-            ambient: 0,
-        },
+        capabilities: Capabilities { bounding: 0xa804_25fb, effective: 1, permitted: 3, ambient: 0 },
         no_new_privs: true,
-        seccomp: vec![Instruction {
-            code: 6,
-            jt: 1,
-            jf: 2,
-            k: 0x7fff_0000,
-        }],
-        rlimits: vec![Rlimit {
-            resource: 7,
-            soft: 1024,
-            hard: 4096,
-        }],
+        seccomp: vec![Instruction { code: 6, jt: 1, jf: 2, k: 0x7fff_0000 }],
+        rlimits: vec![Rlimit { resource: 7, soft: 1024, hard: 4096 }],
         oom_score_adj: Some(-998),
         tty: true,
     };
@@ -50,37 +36,21 @@ fn launch() -> LaunchSpec {
         pid: PidFrom::Target,
         pid_target: c("c0"),
         cgroup_namespace: true,
-        cgroup: CgroupJoin {
-            unified: Some(0),
-            procs: vec![1, 2],
-        },
+        cgroup: CgroupJoin { unified: Some(0), procs: vec![1, 2] },
         root: 3,
         root_readonly: true,
         mounts: vec![MountStep {
             source: MountSource::New,
             fstype: c("tmpfs"),
-            options: vec![FsOption {
-                key: c("mode"),
-                value: c("755"),
-            }],
+            options: vec![FsOption { key: c("mode"), value: c("755") }],
             attributes: 2,
             path: c("/dev"),
             target: MountTarget::File,
             no_symlinks: true,
             descriptor: 0,
         }],
-        devices: vec![DeviceNode {
-            path: c("/dev/null"),
-            mode: 0o20666,
-            major: 1,
-            minor: 3,
-            uid: 0,
-            gid: 0,
-        }],
-        links: vec![Link {
-            path: c("/dev/ptmx"),
-            target: c("pts/ptmx"),
-        }],
+        devices: vec![DeviceNode { path: c("/dev/null"), mode: 0o20666, major: 1, minor: 3, uid: 0, gid: 0 }],
+        links: vec![Link { path: c("/dev/ptmx"), target: c("pts/ptmx") }],
         masked: vec![c("/proc/kcore")],
         readonly: vec![c("/proc/sys")],
         null: 4,
@@ -91,113 +61,54 @@ fn launch() -> LaunchSpec {
 }
 
 fn exited(code: i32, signal: i32) -> Exited {
-    Exited {
-        id: c("c1"),
-        code,
-        signal,
-        finished_at_ns: 1_700_000_000_000_000_000,
-    }
+    Exited { id: c("c1"), code, signal, finished_at_ns: 1_700_000_000_000_000_000 }
 }
 
 /// The session that was recorded: every message once.
 fn session() -> Vec<(char, Frame)> {
-    let hello = Hello {
-        version: 1,
-        version_min: 1,
-    };
+    let hello = Hello { version: 1, version_min: 1 };
     let setup = SandboxSpec {
         network: NamespaceFrom::Pod,
         ipc: NamespaceFrom::Pod,
         uts: NamespaceFrom::Pod,
         shared_pid: true,
-        user: Some(IdMap {
-            host_id: 131_072,
-            length: 65_536,
-        }),
+        user: Some(IdMap { host_id: 131_072, length: 65_536 }),
         hostname: c("pod"),
-        sysctls: vec![Sysctl {
-            path: c("net/core/somaxconn"),
-            value: c("9"),
-        }],
+        sysctls: vec![Sysctl { path: c("net/core/somaxconn"), value: c("9") }],
     };
-    let exec = ExecSpec {
-        id: c("e1"),
-        container: c("c1"),
-        stdout: Some(0),
-        ..ExecSpec::default()
-    };
+    let exec = ExecSpec { id: c("e1"), container: c("c1"), stdout: Some(0), ..ExecSpec::default() };
     let named = || Named { id: c("c1") };
-    let state = ContainerState {
-        id: c("c1"),
-        pid: 42,
-        started_at_ns: 7,
-        exited: Some(exited(137, 9)),
-    };
+    let state = ContainerState { id: c("c1"), pid: 42, started_at_ns: 7, exited: Some(exited(137, 9)) };
     let requests = [
         Request::Hello(hello.clone()),
         Request::Setup(setup),
         Request::Launch(Box::new(launch())),
         Request::Exec(Box::new(exec)),
-        Request::Signal(Signal {
-            id: c("e1"),
-            is_exec: true,
-            signal: 15,
-        }),
+        Request::Signal(Signal { id: c("e1"), is_exec: true, signal: 15 }),
         Request::State(Nothing {}),
         Request::ReopenLog(ReopenLog { id: c("c1"), log: 0 }),
-        Request::Attach(Attach {
-            id: c("c1"),
-            stdout: Some(0),
-            stderr: None,
-            stdin: true,
-        }),
+        Request::Attach(Attach { id: c("c1"), stdout: Some(0), stderr: None, stdin: true }),
         Request::CloseStdin(named()),
-        Request::Resize(Resize {
-            id: c("c1"),
-            width: 80,
-            height: 25,
-        }),
+        Request::Resize(Resize { id: c("c1"), width: 80, height: 25 }),
         Request::Forget(named()),
         Request::Network(Nothing {}),
         Request::Shutdown(Nothing {}),
     ];
     let events = [
         Event::Hello(hello),
-        Event::Ready(Ready {
-            network: Some(0),
-            user: Some(1),
-            shared_pid: 41,
-        }),
-        Event::Launched(Launched {
-            pid: 42,
-            started_at_ns: 7,
-        }),
-        Event::Failed(Failed {
-            step: Step::Mount,
-            item: 3,
-            errno: 1,
-        }),
-        Event::State(State {
-            containers: vec![state],
-            ready: true,
-        }),
+        Event::Ready(Ready { network: Some(0), user: Some(1), shared_pid: 41 }),
+        Event::Launched(Launched { pid: 42, started_at_ns: 7 }),
+        Event::Failed(Failed { step: Step::Mount, item: 3, errno: 1 }),
+        Event::State(State { containers: vec![state], ready: true }),
         Event::Done(Nothing {}),
         Event::Exited(exited(7, 0)),
         Event::ExecExited(exited(143, 15)),
-        Event::Attached(Attached {
-            stdin: Some(0),
-            is_terminal: false,
-        }),
+        Event::Attached(Attached { stdin: Some(0), is_terminal: false }),
         Event::NotFound(named()),
     ];
-    let requests = requests
-        .iter()
-        .zip(1..)
-        .map(|(request, serial)| ('>', encode_request(request, serial, 1)));
-    let events = events
-        .iter()
-        .zip(1..)
-        .map(|(event, serial)| ('<', encode_event(event, serial, 1)));
+    let requests =
+        requests.iter().zip(1..).map(|(request, serial)| ('>', encode_request(request, serial, 1)));
+    let events = events.iter().zip(1..).map(|(event, serial)| ('<', encode_event(event, serial, 1)));
     requests.chain(events).collect()
 }
 
@@ -218,9 +129,8 @@ fn the_recorded_session_is_understood() {
     let mut seen = 0;
     for recorded in RECORDED.lines() {
         let (direction, hex) = recorded.split_once(' ').unwrap();
-        let bytes: Vec<u8> = (0..hex.len() / 2)
-            .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
-            .collect();
+        let bytes: Vec<u8> =
+            (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
         let header = Header::from_bytes(&bytes).unwrap();
         let again = match direction {
             ">" => encode_request(
@@ -244,17 +154,12 @@ fn the_recorded_session_is_understood() {
 fn a_longer_record_of_a_later_version_is_understood() {
     let frame = encode_event(&Event::Exited(exited(7, 0)), 0, 1);
     let longer = [&frame.body[..], b"what a later version adds"].concat();
-    assert_eq!(
-        decode_event(frame.header, &longer),
-        Ok(Event::Exited(exited(7, 0)))
-    );
+    assert_eq!(decode_event(frame.header, &longer), Ok(Event::Exited(exited(7, 0))));
 }
 
 /// A small generator: the same bytes on every run.
 fn random(state: &mut u64) -> u64 {
-    *state = state
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *state >> 33
 }
 
@@ -285,37 +190,7 @@ fn hostile_bytes_are_an_error_and_never_a_panic() {
         }
     }
     let huge = [0xff; 64];
-    assert!(
-        decode_request(
-            Header {
-                version: 1,
-                kind: 3,
-                serial: 0
-            },
-            &huge
-        )
-        .is_err()
-    );
-    assert_eq!(
-        decode_request(
-            Header {
-                version: 0,
-                kind: 1,
-                serial: 0
-            },
-            &[]
-        ),
-        Err(Error::Version(0))
-    );
-    assert_eq!(
-        decode_request(
-            Header {
-                version: 1,
-                kind: 99,
-                serial: 0
-            },
-            &[]
-        ),
-        Err(Error::Kind(99))
-    );
+    assert!(decode_request(Header { version: 1, kind: 3, serial: 0 }, &huge).is_err());
+    assert_eq!(decode_request(Header { version: 0, kind: 1, serial: 0 }, &[]), Err(Error::Version(0)));
+    assert_eq!(decode_request(Header { version: 1, kind: 99, serial: 0 }, &[]), Err(Error::Kind(99)));
 }

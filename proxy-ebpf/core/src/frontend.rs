@@ -65,12 +65,7 @@ pub fn frontends(service: &Service, slices: &[Arc<EndpointSlice>], node: &str) -
                 continue;
             }
             let backends = backends(slices, port, wants_v4, node);
-            let builder = Builder {
-                service,
-                port,
-                protocol,
-                backends: &backends,
-            };
+            let builder = Builder { service, port, protocol, backends: &backends };
             builder.frontends(&cluster_ips, wants_v4, &mut found);
         }
     }
@@ -97,16 +92,9 @@ impl Builder<'_> {
     fn frontends(&self, cluster_ips: &[IpAddr], wants_v4: bool, found: &mut Vec<Frontend>) {
         let spec = &self.service.spec;
         for ip in cluster_ips.iter().filter(|ip| ip.is_ipv4() == wants_v4) {
-            found.push(self.frontend(
-                Address::from_ip(*ip),
-                scope::INTERNAL,
-                spec.internal_traffic_policy,
-            ));
+            found.push(self.frontend(Address::from_ip(*ip), scope::INTERNAL, spec.internal_traffic_policy));
         }
-        for ip in external_addresses(self.service)
-            .into_iter()
-            .filter(|ip| ip.is_ipv4() == wants_v4)
-        {
+        for ip in external_addresses(self.service).into_iter().filter(|ip| ip.is_ipv4() == wants_v4) {
             self.both_scopes(Address::from_ip(ip), self.port.port, found);
         }
         // A NodePort answers on every address of the node, so its key has none. With both families there is one key for
@@ -122,10 +110,7 @@ impl Builder<'_> {
     /// external policy has nothing to say, their packets never were outside.
     fn both_scopes(&self, address: Address, port: u16, found: &mut Vec<Frontend>) {
         let external = self.service.spec.external_traffic_policy;
-        for (scope, policy) in [
-            (scope::INTERNAL, TrafficPolicy::Cluster),
-            (scope::EXTERNAL, external),
-        ] {
+        for (scope, policy) in [(scope::INTERNAL, TrafficPolicy::Cluster), (scope::EXTERNAL, external)] {
             let mut frontend = self.frontend(address, scope, policy);
             frontend.key.port = port.to_be();
             frontend.consistent = scope == scope::EXTERNAL;
@@ -141,12 +126,7 @@ impl Builder<'_> {
         // Nobody anywhere is a refusal; nobody here is silence, so that a load balancer tries another node.
         let drops = policy == TrafficPolicy::Local && !self.backends.cluster.is_empty();
         Frontend {
-            key: ServiceKey {
-                address,
-                port: self.port.port.to_be(),
-                protocol: self.protocol,
-                scope,
-            },
+            key: ServiceKey { address, port: self.port.port.to_be(), protocol: self.protocol, scope },
             port: PortId {
                 namespace: self.service.metadata.namespace.clone(),
                 service: self.service.metadata.name.clone(),
@@ -166,25 +146,16 @@ fn affinity_seconds(service: &Service) -> u32 {
         SessionAffinity::None => 0,
         SessionAffinity::ClientIP => {
             let config = service.spec.session_affinity_config.as_ref();
-            config
-                .and_then(|config| config.client_ip.timeout_seconds)
-                .unwrap_or(AFFINITY_SECONDS)
+            config.and_then(|config| config.client_ip.timeout_seconds).unwrap_or(AFFINITY_SECONDS)
         }
     }
 }
 
 fn external_addresses(service: &Service) -> BTreeSet<IpAddr> {
     let ingress = service.status.load_balancer.ingress.iter();
-    let balanced = ingress
-        .filter(|ingress| ingress.ip_mode.as_deref().unwrap_or("VIP") == "VIP")
-        .map(|i| &i.ip);
-    service
-        .spec
-        .external_ips
-        .iter()
-        .chain(balanced)
-        .filter_map(|text| text.parse().ok())
-        .collect()
+    let balanced =
+        ingress.filter(|ingress| ingress.ip_mode.as_deref().unwrap_or("VIP") == "VIP").map(|i| &i.ip);
+    service.spec.external_ips.iter().chain(balanced).filter_map(|text| text.parse().ok()).collect()
 }
 
 /// Ready endpoints; where there is none, those that still serve while they terminate.
@@ -194,18 +165,11 @@ fn backends(slices: &[Arc<EndpointSlice>], port: &ServicePort, wants_v4: bool, n
     for slice in slices.iter().filter(|slice| slice.address_type == family) {
         let number = slice.ports.iter().find_map(|candidate| {
             let same = candidate.name.as_deref().unwrap_or_default() == port.name;
-            if same && candidate.protocol == port.protocol {
-                candidate.port
-            } else {
-                None
-            }
+            if same && candidate.protocol == port.protocol { candidate.port } else { None }
         });
         let Some(number) = number else { continue };
         for endpoint in &slice.endpoints {
-            let addresses = endpoint
-                .addresses
-                .iter()
-                .filter_map(|text| text.parse::<IpAddr>().ok());
+            let addresses = endpoint.addresses.iter().filter_map(|text| text.parse::<IpAddr>().ok());
             all.extend(addresses.map(|ip| (endpoint, (Address::from_ip(ip), number.to_be()))));
         }
     }
@@ -223,10 +187,7 @@ fn backends(slices: &[Arc<EndpointSlice>], port: &ServicePort, wants_v4: bool, n
         }
         pick(|endpoint| endpoint.conditions.is_serving() && endpoint.conditions.is_terminating())
     };
-    Backends {
-        cluster: select(false),
-        local: select(true),
-    }
+    Backends { cluster: select(false), local: select(true) }
 }
 
 #[cfg(test)]

@@ -88,15 +88,10 @@ impl Image {
     /// contradicts itself is left out; the first full sync writes it anew.
     pub fn restore(pinned: &Pinned) -> Image {
         let mut image = Image::default();
-        let used = pinned
-            .backends
-            .iter()
-            .rposition(|backend| backend.generation != 0)
-            .map_or(1, |last| last + 1);
-        image.generations = pinned.backends[..used.min(pinned.backends.len())]
-            .iter()
-            .map(|b| b.generation)
-            .collect();
+        let used =
+            pinned.backends.iter().rposition(|backend| backend.generation != 0).map_or(1, |last| last + 1);
+        image.generations =
+            pinned.backends[..used.min(pinned.backends.len())].iter().map(|b| b.generation).collect();
         if image.generations.is_empty() {
             image.generations.push(0);
         }
@@ -104,13 +99,7 @@ impl Image {
             if backend.live == 0 || image.slots.contains_key(&(backend.address, backend.port)) {
                 image.free_ids.push_back(id as u32);
             } else {
-                image.slots.insert(
-                    (backend.address, backend.port),
-                    Slot {
-                        id: id as u32,
-                        references: 0,
-                    },
-                );
+                image.slots.insert((backend.address, backend.port), Slot { id: id as u32, references: 0 });
             }
         }
         for (key, value) in &pinned.services {
@@ -124,12 +113,7 @@ impl Image {
         let ids = pinned.list.get(range).unwrap_or_default();
         let backends: Vec<BackendAddress> = ids
             .iter()
-            .filter_map(|id| {
-                pinned
-                    .backends
-                    .get(*id as usize)
-                    .filter(|backend| backend.live != 0)
-            })
+            .filter_map(|id| pinned.backends.get(*id as usize).filter(|backend| backend.live != 0))
             .map(|backend| (backend.address, backend.port))
             .collect();
         let is_whole = backends.len() == value.count as usize
@@ -137,23 +121,13 @@ impl Image {
             && self.list.claim(value.list, value.count)
             && self.maglev.claim(value.maglev, value.maglev_size);
         // Zero backends where there should be some makes the next sync rewrite the element.
-        let (value, backends) = if is_whole {
-            (value, backends)
-        } else {
-            (ServiceValue::default(), Vec::new())
-        };
+        let (value, backends) =
+            if is_whole { (value, backends) } else { (ServiceValue::default(), Vec::new()) };
         for backend in &backends {
             self.slots.entry(*backend).and_modify(|slot| slot.references += 1);
         }
         self.next_port = self.next_port.max(value.service + 1);
-        self.entries.insert(
-            key,
-            Entry {
-                value,
-                backends,
-                owner: None,
-            },
-        );
+        self.entries.insert(key, Entry { value, backends, owner: None });
     }
 
     /// Brings one service up to date; no frontends removes it. `Err` names a map that is full; what could be done is in
@@ -183,8 +157,7 @@ impl Image {
         }
         if frontends.is_empty() {
             self.owned.remove(name);
-            self.ports
-                .retain(|port, _| (&port.namespace, &port.service) != (&name.0, &name.1));
+            self.ports.retain(|port, _| (&port.namespace, &port.service) != (&name.0, &name.1));
         }
         (self.finish(writes), full)
     }
@@ -192,21 +165,13 @@ impl Image {
     /// After every service has been synced: removes what no service owns.
     pub fn sweep(&mut self, now_ms: u64) -> Vec<Change> {
         let mut writes = Writes::default();
-        let orphans: Vec<ServiceKey> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.owner.is_none())
-            .map(|(key, _)| *key)
-            .collect();
+        let orphans: Vec<ServiceKey> =
+            self.entries.iter().filter(|(_, entry)| entry.owner.is_none()).map(|(key, _)| *key).collect();
         for key in orphans {
             self.remove(&key, now_ms, &mut writes);
         }
-        let unused: Vec<BackendAddress> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.references == 0)
-            .map(|(backend, _)| *backend)
-            .collect();
+        let unused: Vec<BackendAddress> =
+            self.slots.iter().filter(|(_, slot)| slot.references == 0).map(|(backend, _)| *backend).collect();
         writes.released.extend(unused);
         self.finish(writes)
     }
@@ -217,10 +182,7 @@ impl Image {
     }
 
     fn is_taken(&self, key: &ServiceKey, name: &ServiceName) -> bool {
-        self.entries
-            .get(key)
-            .and_then(|entry| entry.owner.as_ref())
-            .is_some_and(|owner| owner != name)
+        self.entries.get(key).and_then(|entry| entry.owner.as_ref()).is_some_and(|owner| owner != name)
     }
 
     fn sync_frontend(
@@ -252,15 +214,8 @@ impl Image {
             flags: frontend.flags,
             ..value
         };
-        writes.services.push(Change::Service {
-            key: frontend.key,
-            value,
-        });
-        let entry = Entry {
-            value,
-            backends,
-            owner: Some(name.clone()),
-        };
+        writes.services.push(Change::Service { key: frontend.key, value });
+        let entry = Entry { value, backends, owner: Some(name.clone()) };
         if let Some(old) = self.entries.insert(frontend.key, entry) {
             self.give_back(old, now_ms, writes);
         }
@@ -277,11 +232,7 @@ impl Image {
     ) -> Result<ServiceValue, &'static str> {
         let count = backends.len() as u32;
         let list = self.list.take(count, now_ms).ok_or("LIST")?;
-        let maglev_size = if wants_table {
-            maglev::size(backends.len())
-        } else {
-            0
-        };
+        let maglev_size = if wants_table { maglev::size(backends.len()) } else { 0 };
         let Some(maglev) = self.maglev.take(maglev_size, now_ms) else {
             self.list.give_back(list, count, now_ms);
             return Err("MAGLEV");
@@ -297,25 +248,13 @@ impl Image {
             ids.push(id);
         }
         if wants_table {
-            let table = maglev::table(backends)
-                .into_iter()
-                .map(|index| ids[index])
-                .collect();
-            writes.tables.push(Change::Maglev {
-                at: maglev,
-                ids: table,
-            });
+            let table = maglev::table(backends).into_iter().map(|index| ids[index]).collect();
+            writes.tables.push(Change::Maglev { at: maglev, ids: table });
         }
         if count != 0 {
             writes.lists.push(Change::List { at: list, ids });
         }
-        Ok(ServiceValue {
-            list,
-            count,
-            maglev,
-            maglev_size,
-            ..ServiceValue::default()
-        })
+        Ok(ServiceValue { list, count, maglev, maglev_size, ..ServiceValue::default() })
     }
 
     /// The backend's id, with one more reference.
@@ -334,12 +273,7 @@ impl Image {
         let generation = self.generations[id as usize].wrapping_add(1).max(1);
         self.generations[id as usize] = generation;
         self.slots.insert(*backend, Slot { id, references: 1 });
-        let value = Backend {
-            address: backend.0,
-            port: backend.1,
-            live: 1,
-            generation,
-        };
+        let value = Backend { address: backend.0, port: backend.1, live: 1, generation };
         writes.backends.push(Change::Backend { id, value });
         Some(id)
     }
@@ -353,8 +287,7 @@ impl Image {
 
     fn give_back(&mut self, old: Entry, now_ms: u64, writes: &mut Writes) {
         self.list.give_back(old.value.list, old.value.count, now_ms);
-        self.maglev
-            .give_back(old.value.maglev, old.value.maglev_size, now_ms);
+        self.maglev.give_back(old.value.maglev, old.value.maglev_size, now_ms);
         writes.released.extend(old.backends);
     }
 
@@ -393,14 +326,10 @@ impl Image {
         if let Some(number) = self.ports.get(&frontend.port) {
             return *number;
         }
-        let pinned = self
-            .entries
-            .get(&frontend.key)
-            .map(|entry| entry.value.service)
-            .filter(|number| *number != 0);
-        let number = pinned
-            .filter(|number| !self.ports.values().any(|used| used == number))
-            .unwrap_or_else(|| {
+        let pinned =
+            self.entries.get(&frontend.key).map(|entry| entry.value.service).filter(|number| *number != 0);
+        let number =
+            pinned.filter(|number| !self.ports.values().any(|used| used == number)).unwrap_or_else(|| {
                 self.next_port += 1;
                 self.next_port - 1
             });

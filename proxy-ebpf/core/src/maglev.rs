@@ -11,19 +11,14 @@ const SLOTS_PER_BACKEND: usize = 100;
 
 pub fn size(backends: usize) -> u32 {
     let wanted = backends * SLOTS_PER_BACKEND;
-    SIZES
-        .into_iter()
-        .find(|size| *size as usize >= wanted)
-        .unwrap_or(SIZES[SIZES.len() - 1])
+    SIZES.into_iter().find(|size| *size as usize >= wanted).unwrap_or(SIZES[SIZES.len() - 1])
 }
 
 /// For each slot the index of its backend. `backends` must not be empty.
 pub fn table(backends: &[BackendAddress]) -> Vec<usize> {
     let size = u64::from(size(backends.len()));
-    let mut turns: Vec<(u64, u64)> = backends
-        .iter()
-        .map(|backend| (hash(backend, 0) % size, hash(backend, 1) % (size - 1) + 1))
-        .collect();
+    let mut turns: Vec<(u64, u64)> =
+        backends.iter().map(|backend| (hash(backend, 0) % size, hash(backend, 1) % (size - 1) + 1)).collect();
     let mut slots: Vec<Option<usize>> = vec![None; size as usize];
     let mut filled = 0;
     'turns: loop {
@@ -59,9 +54,7 @@ mod tests {
     use kedge_proxy_maps::Address;
 
     fn backends(count: u8) -> Vec<BackendAddress> {
-        (0..count)
-            .map(|last| (Address::from_v4_octets([10, 244, 0, last]), 80))
-            .collect()
+        (0..count).map(|last| (Address::from_v4_octets([10, 244, 0, last]), 80)).collect()
     }
 
     #[test]
@@ -70,21 +63,14 @@ mod tests {
         assert_eq!(table.len(), 1021);
         for backend in 0..10 {
             let share = table.iter().filter(|slot| **slot == backend).count();
-            assert!(
-                (100..=105).contains(&share),
-                "backend {backend} has {share} of 1021"
-            );
+            assert!((100..=105).contains(&share), "backend {backend} has {share} of 1021");
         }
     }
 
     #[test]
     fn a_removed_backend_moves_few_of_the_others() {
         let (before, after) = (table(&backends(10)), table(&backends(9)));
-        let moved = before
-            .iter()
-            .zip(&after)
-            .filter(|(old, new)| **old != 9 && old != new)
-            .count();
+        let moved = before.iter().zip(&after).filter(|(old, new)| **old != 9 && old != new).count();
         assert!(moved < 1021 / 15, "{moved} of 1021 slots moved");
     }
 }

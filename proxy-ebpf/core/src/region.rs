@@ -16,10 +16,7 @@ pub struct Regions {
 
 impl Regions {
     pub fn new(size: u32) -> Regions {
-        Regions {
-            free: BTreeMap::from([(0, size)]),
-            resting: VecDeque::new(),
-        }
+        Regions { free: BTreeMap::from([(0, size)]), resting: VecDeque::new() }
     }
 
     /// Takes a run of `length`; `None` if no gap is long enough. No length is a run at 0 that nobody owns.
@@ -110,13 +107,9 @@ mod tests {
     fn claims_split_what_is_free() {
         let mut regions = Regions::new(10);
         assert!(regions.claim(3, 2));
-        for (start, length, possible) in [
-            (4, 1, false),
-            (9, 2, false),
-            (0, 4, false),
-            (u32::MAX, 2, false),
-            (5, 5, true),
-        ] {
+        for (start, length, possible) in
+            [(4, 1, false), (9, 2, false), (0, 4, false), (u32::MAX, 2, false), (5, 5, true)]
+        {
             assert_eq!(regions.claim(start, length), possible, "{start}+{length}");
         }
         assert_eq!(regions.take(3, 0), Some(0));

@@ -255,9 +255,7 @@ impl Address {
     /// From the four bytes of an IPv4 address as one word in network order.
     #[inline(always)]
     pub const fn v4(word: u32) -> Address {
-        Address {
-            words: [0, 0, MAPPED, word],
-        }
+        Address { words: [0, 0, MAPPED, word] }
     }
 
     pub const fn from_v4_octets(octets: [u8; 4]) -> Address {
@@ -304,11 +302,7 @@ impl Address {
     /// The mask of a prefix; `prefix` counts within the address's own family.
     pub fn mask(is_v4: bool, prefix: u8) -> Address {
         let bits = u32::from(prefix.min(128)) + if is_v4 { 96 } else { 0 };
-        let mask = if bits == 0 {
-            0
-        } else {
-            u128::MAX << (128 - bits.min(128))
-        };
+        let mask = if bits == 0 { 0 } else { u128::MAX << (128 - bits.min(128)) };
         Address::from_octets(mask.to_be_bytes())
     }
 
@@ -357,14 +351,7 @@ impl Flow {
         if self.from == 0 {
             return (deliver::STACK, 0);
         }
-        (
-            if self.from_uplink != 0 {
-                deliver::UPLINK
-            } else {
-                deliver::POD
-            },
-            self.from,
-        )
+        (if self.from_uplink != 0 { deliver::UPLINK } else { deliver::POD }, self.from)
     }
 
     #[inline(always)]
@@ -402,11 +389,7 @@ mod tests {
             let prefix: core::net::IpAddr = prefix.parse().unwrap();
             let mask = Address::mask(prefix.is_ipv4(), bits);
             let address = Address::from_ip(address.parse().unwrap());
-            assert_eq!(
-                address.is_in(&Address::from_ip(prefix), &mask),
-                inside,
-                "{prefix}/{bits}"
-            );
+            assert_eq!(address.is_in(&Address::from_ip(prefix), &mask), inside, "{prefix}/{bits}");
         }
         assert!(!Address::v4(1).is_in(&Address::UNSPECIFIED, &Address::UNSPECIFIED));
     }

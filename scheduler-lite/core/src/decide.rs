@@ -44,12 +44,8 @@ pub(crate) struct Filters<'a> {
 impl<'a> Filters<'a> {
     /// All PreFilters; after the first rejection the others are not asked.
     pub fn prepare(snapshot: &'a Snapshot, pod: &'a Pod) -> Filters<'a> {
-        let mut filters = Filters {
-            rejected: None,
-            checks: Vec::new(),
-            among: None,
-            excluding: BTreeSet::new(),
-        };
+        let mut filters =
+            Filters { rejected: None, checks: Vec::new(), among: None, excluding: BTreeSet::new() };
         for plugin in PLUGINS {
             match plugin.pre_filter(snapshot, pod) {
                 PreFilter::Skip => {}
@@ -81,11 +77,7 @@ impl<'a> Filters<'a> {
 pub fn decide(snapshot: &Snapshot, pod: &Pod, seed: u64) -> Decision {
     let filters = Filters::prepare(snapshot, pod);
     if filters.rejected.is_some() {
-        return Decision {
-            outcome: refuse(snapshot, pod, filters, Vec::new()),
-            filtered: 0,
-            scored: 0,
-        };
+        return Decision { outcome: refuse(snapshot, pod, filters, Vec::new()), filtered: 0, scored: 0 };
     }
     let wanted = fitting_wanted(snapshot.len());
     let mut fitting = Vec::new();
@@ -108,11 +100,7 @@ pub fn decide(snapshot: &Snapshot, pod: &Pod, seed: u64) -> Decision {
             (Outcome::Node(snapshot.name(many[best]).to_owned()), many.len())
         }
     };
-    Decision {
-        outcome,
-        filtered,
-        scored,
-    }
+    Decision { outcome, filtered, scored }
 }
 
 /// How many fitting nodes are enough to choose from.
@@ -139,11 +127,7 @@ fn candidates<'a>(
         Ok(rows @ 1..) => usize::try_from(seed.wrapping_mul(wanted as u64) % rows).unwrap_or(0),
         Ok(0) | Err(_) => 0,
     };
-    Box::new(
-        (start..rows)
-            .chain(0..start)
-            .filter_map(|position| snapshot.row_at(position)),
-    )
+    Box::new((start..rows).chain(0..start).filter_map(|position| snapshot.row_at(position)))
 }
 
 fn refuse(snapshot: &Snapshot, pod: &Pod, filters: Filters<'_>, refusals: Vec<(Row, Refusal)>) -> Outcome {
@@ -151,10 +135,8 @@ fn refuse(snapshot: &Snapshot, pod: &Pod, filters: Filters<'_>, refusals: Vec<(R
         Some(_) => snapshot.len().saturating_sub(refusals.len()),
         None => 0,
     };
-    let post_filter = PLUGINS
-        .iter()
-        .filter_map(|plugin| plugin.post_filter(snapshot, pod, &refusals))
-        .collect();
+    let post_filter =
+        PLUGINS.iter().filter_map(|plugin| plugin.post_filter(snapshot, pod, &refusals)).collect();
     Outcome::Unschedulable(Diagnosis {
         nodes: snapshot.len(),
         rejected: filters.rejected,
@@ -191,9 +173,7 @@ fn total_scores(snapshot: &Snapshot, pod: &Pod, rows: &[Row]) -> Vec<i64> {
 /// The position of the best score; of several, the one whose turn it is.
 fn pick(totals: &[i64], seed: u64) -> usize {
     let best = totals.iter().max();
-    let mut ties: Vec<usize> = (0..totals.len())
-        .filter(|&at| Some(&totals[at]) == best)
-        .collect();
+    let mut ties: Vec<usize> = (0..totals.len()).filter(|&at| Some(&totals[at]) == best).collect();
     // Candidates come rotated by the seed; in order again, so that counting up visits each in turn.
     ties.sort_unstable();
     let turn = usize::try_from(seed % ties.len() as u64).unwrap_or(0);
@@ -226,11 +206,7 @@ mod tests {
 
     #[test]
     fn the_emptier_node_wins() {
-        let nodes = snapshot(&[
-            "a cpu=4 memory=8Gi",
-            "b cpu=4 memory=8Gi",
-            "x cpu=2 memory=4Gi on=a",
-        ]);
+        let nodes = snapshot(&["a cpu=4 memory=8Gi", "b cpu=4 memory=8Gi", "x cpu=2 memory=4Gi on=a"]);
         for seed in 0..4 {
             assert_eq!(chosen(&nodes, "p cpu=1 memory=1Gi", seed), "b");
         }
@@ -238,19 +214,13 @@ mod tests {
 
     #[test]
     fn no_nodes() {
-        assert_eq!(
-            chosen(&Snapshot::default(), "p", 0),
-            "no nodes available to schedule pods"
-        );
+        assert_eq!(chosen(&Snapshot::default(), "p", 0), "no nodes available to schedule pods");
     }
 
     fn large(cpu: &str) -> Snapshot {
         let mut snapshot = Snapshot::default();
         for number in 0..5000 {
-            snapshot.set_node(node(&format!(
-                "n{number} cpu={cpu} memory=8Gi label=zone:z{}",
-                number % 3
-            )));
+            snapshot.set_node(node(&format!("n{number} cpu={cpu} memory=8Gi label=zone:z{}", number % 3)));
         }
         snapshot
     }

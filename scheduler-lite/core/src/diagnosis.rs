@@ -23,14 +23,8 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// The plugins whose mind an event must change.
     pub fn plugins(&self) -> BTreeSet<&'static str> {
-        let refusals = self
-            .rejected
-            .iter()
-            .chain(self.refusals.iter().map(|(_, refusal)| refusal));
-        refusals
-            .map(|refusal| refusal.plugin)
-            .chain(self.excluding.iter().copied())
-            .collect()
+        let refusals = self.rejected.iter().chain(self.refusals.iter().map(|(_, refusal)| refusal));
+        refusals.map(|refusal| refusal.plugin).chain(self.excluding.iter().copied()).collect()
     }
 
     /// The message of the condition and of the event.
@@ -39,11 +33,7 @@ impl Diagnosis {
             return "no nodes available to schedule pods".to_owned();
         }
         let mut message = match &self.rejected {
-            Some(refusal) => format!(
-                "0/{} nodes are available: {}.",
-                self.nodes,
-                refusal.reasons.join(", ")
-            ),
+            Some(refusal) => format!("0/{} nodes are available: {}.", self.nodes, refusal.reasons.join(", ")),
             None => fit_message(self.nodes, &self.reasons()),
         };
         if !self.post_filter.is_empty() {
@@ -69,10 +59,8 @@ impl Diagnosis {
 
 /// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`, sorted as text, counts included.
 pub fn fit_message<R: AsRef<str>>(nodes: usize, reasons: &BTreeMap<R, usize>) -> String {
-    let mut parts: Vec<String> = reasons
-        .iter()
-        .map(|(reason, count)| format!("{count} {}", reason.as_ref()))
-        .collect();
+    let mut parts: Vec<String> =
+        reasons.iter().map(|(reason, count)| format!("{count} {}", reason.as_ref())).collect();
     parts.sort();
     match parts.is_empty() {
         true => format!("0/{nodes} nodes are available:"),

@@ -47,16 +47,8 @@ pub fn explain(snapshot: &Snapshot, pod: &Pod, seed: u64) -> Explanation {
     let mut nodes: Vec<NodeVerdict> = Vec::new();
     let mut fitting: Vec<(usize, Row)> = Vec::new();
     for (name, row) in snapshot.rows() {
-        let asked = filters
-            .checks
-            .iter()
-            .map(|(plugin, check)| (*plugin, check(row)))
-            .collect();
-        let verdict = NodeVerdict {
-            node: name.to_owned(),
-            filters: asked,
-            scores: Vec::new(),
-        };
+        let asked = filters.checks.iter().map(|(plugin, check)| (*plugin, check(row))).collect();
+        let verdict = NodeVerdict { node: name.to_owned(), filters: asked, scores: Vec::new() };
         if verdict.fits() && filters.rejected.is_none() {
             fitting.push((nodes.len(), row));
         }
@@ -99,12 +91,7 @@ impl fmt::Display for Explanation {
             Err(message) => writeln!(f, "{} fits nowhere: {message}", self.pod)?,
         }
         if let Some(refusal) = &self.rejected {
-            writeln!(
-                f,
-                "  every node: {} refuses: {}",
-                refusal.plugin,
-                refusal.reasons.join(", ")
-            )?;
+            writeln!(f, "  every node: {} refuses: {}", refusal.plugin, refusal.reasons.join(", "))?;
         }
         self.nodes.iter().try_for_each(|node| node.fmt(f))
     }

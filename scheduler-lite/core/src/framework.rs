@@ -38,19 +38,11 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn unschedulable(plugin: &'static str, reason: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal {
-            plugin,
-            code: Code::Unschedulable,
-            reasons: vec![reason.into()],
-        }
+        Refusal { plugin, code: Code::Unschedulable, reasons: vec![reason.into()] }
     }
 
     pub fn unresolvable(plugin: &'static str, reason: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal {
-            plugin,
-            code: Code::UnschedulableAndUnresolvable,
-            reasons: vec![reason.into()],
-        }
+        Refusal { plugin, code: Code::UnschedulableAndUnresolvable, reasons: vec![reason.into()] }
     }
 }
 
@@ -136,11 +128,7 @@ impl Normalize {
     pub fn apply(self, scores: &mut [i64]) {
         let largest = scores.iter().copied().max().unwrap_or(0);
         for score in scores {
-            let share = if largest == 0 {
-                0
-            } else {
-                MAX_NODE_SCORE * *score / largest
-            };
+            let share = if largest == 0 { 0 } else { MAX_NODE_SCORE * *score / largest };
             match self {
                 Normalize::AsIs => {}
                 Normalize::LargestIsBest => *score = share,

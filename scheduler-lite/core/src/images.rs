@@ -18,20 +18,13 @@ impl Images {
     pub fn get(&self, name: &str) -> Option<&ImageSizes> {
         let (slash, colon) = (name.rfind('/'), name.rfind(':'));
         let is_tagged = colon.is_some() && colon > slash;
-        if is_tagged {
-            self.0.get(name)
-        } else {
-            self.0.get(&format!("{name}:latest"))
-        }
+        if is_tagged { self.0.get(name) } else { self.0.get(&format!("{name}:latest")) }
     }
 
     pub fn add(&mut self, row: Row, images: &[ContainerImage]) {
         for image in images {
             for name in &image.names {
-                self.0
-                    .entry(name.clone())
-                    .or_default()
-                    .insert(row, image.size_bytes);
+                self.0.entry(name.clone()).or_default().insert(row, image.size_bytes);
             }
         }
     }

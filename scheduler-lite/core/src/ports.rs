@@ -20,33 +20,13 @@ impl HostPort {
 
 /// The ports of ordinary containers and of sidecars; ordinary init containers are over before anybody listens.
 pub fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let sidecars = pod
-        .spec
-        .init_containers
-        .iter()
-        .filter(|container| container.is_sidecar());
+    let sidecars = pod.spec.init_containers.iter().filter(|container| container.is_sidecar());
     let containers = pod.spec.containers.iter().chain(sidecars);
-    containers
-        .flat_map(|container| &container.ports)
-        .filter(|port| port.host_port > 0)
-        .map(read)
-        .collect()
+    containers.flat_map(|container| &container.ports).filter(|port| port.host_port > 0).map(read).collect()
 }
 
 fn read(port: &ContainerPort) -> HostPort {
-    let ip = if port.host_ip == "0.0.0.0" {
-        ""
-    } else {
-        &port.host_ip
-    };
-    let protocol = if port.protocol.is_empty() {
-        "TCP"
-    } else {
-        &port.protocol
-    };
-    HostPort {
-        ip: ip.to_owned(),
-        protocol: protocol.to_owned(),
-        port: port.host_port,
-    }
+    let ip = if port.host_ip == "0.0.0.0" { "" } else { &port.host_ip };
+    let protocol = if port.protocol.is_empty() { "TCP" } else { &port.protocol };
+    HostPort { ip: ip.to_owned(), protocol: protocol.to_owned(), port: port.host_port }
 }

@@ -121,13 +121,7 @@ impl Queue {
     /// No node fits; these plugins said no.
     pub fn refused(&mut self, uid: &PodUid, by: BTreeSet<&'static str>, now: Time) {
         self.back_off(uid, now);
-        self.move_to(
-            uid,
-            State::Unschedulable {
-                refused_by: by,
-                retry_at: now + UNSCHEDULABLE_MAX,
-            },
-        );
+        self.move_to(uid, State::Unschedulable { refused_by: by, retry_at: now + UNSCHEDULABLE_MAX });
     }
 
     /// Something else went wrong; try again after the back-off.
@@ -151,11 +145,7 @@ impl Queue {
 
     /// When `pop` may next give something; None: only after a call that changes the queue.
     pub fn next_due(&self) -> Option<Time> {
-        if self.active.is_empty() {
-            self.due.first().map(|(at, _)| *at)
-        } else {
-            Some(Time::ZERO)
-        }
+        if self.active.is_empty() { self.due.first().map(|(at, _)| *at) } else { Some(Time::ZERO) }
     }
 
     pub fn counts(&self) -> Counts {
@@ -175,13 +165,7 @@ impl Queue {
     fn add(&mut self, uid: PodUid, pod: Arc<Pod>, gated: bool) {
         self.arrivals += 1;
         let rank = (Reverse(pod.spec.priority.unwrap_or(0)), self.arrivals);
-        let waiting = Waiting {
-            pod,
-            rank,
-            attempts: 0,
-            backoff_until: Time::ZERO,
-            state: State::Gated,
-        };
+        let waiting = Waiting { pod, rank, attempts: 0, backoff_until: Time::ZERO, state: State::Gated };
         self.pods.insert(uid.clone(), waiting);
         if !gated {
             self.move_to(&uid, State::Active);
@@ -199,11 +183,7 @@ impl Queue {
     fn try_again(&mut self, uid: &PodUid, now: Time) {
         let Some(waiting) = self.pods.get(uid) else { return };
         let until = waiting.backoff_until;
-        let state = if until > now {
-            State::BackingOff { until }
-        } else {
-            State::Active
-        };
+        let state = if until > now { State::BackingOff { until } } else { State::Active };
         self.move_to(uid, state);
     }
 
@@ -272,9 +252,7 @@ mod tests {
     }
 
     fn popped(queue: &mut Queue, now: u64) -> String {
-        queue
-            .pop(S(now))
-            .map_or("-".to_owned(), |pod| pod.metadata.name.clone())
+        queue.pop(S(now)).map_or("-".to_owned(), |pod| pod.metadata.name.clone())
     }
 
     #[test]
@@ -285,13 +263,7 @@ mod tests {
         }
         let order: Vec<String> = (0..5).map(|_| popped(&mut queue, 0)).collect();
         assert_eq!(order, ["high", "b", "a", "low", "-"]);
-        assert_eq!(
-            queue.counts(),
-            Counts {
-                in_flight: 4,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(queue.counts(), Counts { in_flight: 4, ..Counts::default() });
     }
 
     #[test]
@@ -320,11 +292,7 @@ mod tests {
         queue.event(ClusterEvent::NodeAdded(&node("small cpu=1")), S(5));
         assert_eq!(popped(&mut queue, 5), "-");
         queue.event(ClusterEvent::PodLeft(&pod("other memory=1Gi on=x port=80")), S(5));
-        assert_eq!(
-            popped(&mut queue, 5),
-            "a",
-            "it took one of the pods a node may run, at least"
-        );
+        assert_eq!(popped(&mut queue, 5), "a", "it took one of the pods a node may run, at least");
         queue.refused(&uid("a"), BTreeSet::from(["NodeResourcesFit"]), S(6));
         queue.event(ClusterEvent::NodeAdded(&node("large cpu=4")), S(6));
         assert_eq!(popped(&mut queue, 6), "-", "still backing off");
@@ -358,10 +326,7 @@ mod tests {
     fn a_gated_pod_waits_for_its_last_gate() {
         let mut queue = Queue::default();
         queue.set(pod("a gate=x"), S(0));
-        assert_eq!(
-            (popped(&mut queue, 1000), queue.next_due()),
-            ("-".to_owned(), None)
-        );
+        assert_eq!((popped(&mut queue, 1000), queue.next_due()), ("-".to_owned(), None));
         queue.set(pod("a"), S(0));
         assert_eq!(popped(&mut queue, 0), "a");
         queue.remove(&uid("a"));

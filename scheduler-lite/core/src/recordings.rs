@@ -25,15 +25,10 @@ fn message(lines: &[&str], pod: &Pod) -> String {
 #[test]
 fn a_request_beyond_every_node() {
     let recorded = recording("unschedulable-cpu.json");
-    let pod: Arc<Pod> = serde_json::from_value(recorded["pod"].clone())
-        .map(Arc::new)
-        .unwrap();
+    let pod: Arc<Pod> = serde_json::from_value(recorded["pod"].clone()).map(Arc::new).unwrap();
     let event = &recorded["events"][0];
     assert_eq!(event["reason"], "FailedScheduling");
-    assert_eq!(
-        message(&["node cpu=2 memory=4Gi"], &pod),
-        event["message"].as_str().unwrap()
-    );
+    assert_eq!(message(&["node cpu=2 memory=4Gi"], &pod), event["message"].as_str().unwrap());
 }
 
 /// As recorded in upstream's kubectl transcripts.

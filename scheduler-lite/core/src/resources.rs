@@ -25,11 +25,7 @@ impl Amounts {
     /// Reads the resources that the scheduler counts; others and unreadable quantities are left out.
     pub fn read(list: &ResourceList) -> Amounts {
         let counted = list.iter().filter(|(name, _)| is_counted(name));
-        Amounts(
-            counted
-                .filter_map(|(name, text)| Some((name.clone(), amount(name, text)?)))
-                .collect(),
-        )
+        Amounts(counted.filter_map(|(name, text)| Some((name.clone(), amount(name, text)?))).collect())
     }
 
     pub fn get(&self, name: &str) -> i64 {
@@ -72,11 +68,7 @@ fn is_counted(name: &str) -> bool {
 
 fn amount(name: &str, text: &str) -> Option<i64> {
     let quantity: Quantity = text.parse().ok()?;
-    Some(if name == CPU {
-        quantity.milli_value()
-    } else {
-        quantity.value()
-    })
+    Some(if name == CPU { quantity.milli_value() } else { quantity.value() })
 }
 
 /// What a pod takes from its node.
@@ -92,10 +84,7 @@ impl Requests {
     pub fn of(pod: &Pod) -> Requests {
         let mut exact = total(pod, false);
         exact.set(PODS, 1);
-        Requests {
-            exact,
-            assumed: total(pod, true),
-        }
+        Requests { exact, assumed: total(pod, true) }
     }
 }
 
@@ -143,11 +132,7 @@ fn effective(pod: &Pod, container: &Container) -> Amounts {
     let Some((status, actuated)) = status_of(pod, &container.name) else {
         return spec;
     };
-    let mut amounts = if is_resize_infeasible(pod) {
-        Amounts::default()
-    } else {
-        spec
-    };
+    let mut amounts = if is_resize_infeasible(pod) { Amounts::default() } else { spec };
     amounts.raise_to(&actuated);
     amounts.raise_to(&Amounts::read(&status.allocated_resources));
     amounts
@@ -177,11 +162,7 @@ mod tests {
     fn check(spec: serde_json::Value, milli_cpu: i64, memory: i64) {
         let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
         let exact = Requests::of(&pod).exact;
-        assert_eq!(
-            (exact.get(CPU), exact.get(MEMORY), exact.get(PODS)),
-            (milli_cpu, memory, 1),
-            "{spec}"
-        );
+        assert_eq!((exact.get(CPU), exact.get(MEMORY), exact.get(PODS)), (milli_cpu, memory, 1), "{spec}");
     }
 
     fn cpu(amount: &str) -> serde_json::Value {
@@ -202,37 +183,13 @@ mod tests {
             1 << 20,
         );
         // Init containers run one at a time, before the others.
-        check(
-            json!({"containers": [cpu("1")], "initContainers": [cpu("3"), cpu("2")]}),
-            3000,
-            0,
-        );
-        check(
-            json!({"containers": [cpu("4")], "initContainers": [cpu("3")]}),
-            4000,
-            0,
-        );
+        check(json!({"containers": [cpu("1")], "initContainers": [cpu("3"), cpu("2")]}), 3000, 0);
+        check(json!({"containers": [cpu("4")], "initContainers": [cpu("3")]}), 4000, 0);
         // A sidecar runs beside all that come after it.
-        check(
-            json!({"containers": [cpu("1")], "initContainers": [sidecar("1"), cpu("3")]}),
-            4000,
-            0,
-        );
-        check(
-            json!({"containers": [cpu("1")], "initContainers": [cpu("3"), sidecar("1")]}),
-            3000,
-            0,
-        );
-        check(
-            json!({"containers": [cpu("5")], "initContainers": [sidecar("1"), cpu("3")]}),
-            6000,
-            0,
-        );
-        check(
-            json!({"containers": [cpu("1")], "overhead": {"cpu": "250m", "memory": "1"}}),
-            1250,
-            1,
-        );
+        check(json!({"containers": [cpu("1")], "initContainers": [sidecar("1"), cpu("3")]}), 4000, 0);
+        check(json!({"containers": [cpu("1")], "initContainers": [cpu("3"), sidecar("1")]}), 3000, 0);
+        check(json!({"containers": [cpu("5")], "initContainers": [sidecar("1"), cpu("3")]}), 6000, 0);
+        check(json!({"containers": [cpu("1")], "overhead": {"cpu": "250m", "memory": "1"}}), 1250, 1);
         check(
             json!({"containers": [cpu("1")], "resources": {"requests": {"cpu": "3"}}, "overhead": {"cpu": "1"}}),
             4000,
@@ -260,9 +217,6 @@ mod tests {
         let pod: Pod =
             serde_json::from_value(json!({"spec": {"containers": [{"name": "a"}, cpu("1")]}})).unwrap();
         let assumed = Requests::of(&pod).assumed;
-        assert_eq!(
-            (assumed.get(CPU), assumed.get(MEMORY)),
-            (1100, 2 * UNREQUESTED_MEMORY)
-        );
+        assert_eq!((assumed.get(CPU), assumed.get(MEMORY)), (1100, 2 * UNREQUESTED_MEMORY));
     }
 }

@@ -41,18 +41,12 @@ pub struct Scheduler {
 
 impl Scheduler {
     pub fn new(seed: u64) -> Scheduler {
-        Scheduler {
-            seed,
-            ..Scheduler::default()
-        }
+        Scheduler { seed, ..Scheduler::default() }
     }
 
     /// What became of the pod of one name. `old` is the last state handed in here, if any.
     pub fn pod_changed(&mut self, old: Option<&Arc<Pod>>, new: Option<Arc<Pod>>, now: Time) {
-        let same_pod = |old: &Pod| {
-            new.as_ref()
-                .is_some_and(|new| new.metadata.uid == old.metadata.uid)
-        };
+        let same_pod = |old: &Pod| new.as_ref().is_some_and(|new| new.metadata.uid == old.metadata.uid);
         if let Some(old) = old
             && !same_pod(old)
         {
@@ -108,10 +102,7 @@ impl Scheduler {
             }
             Outcome::Unschedulable(diagnosis) => {
                 self.queue.refused(&PodUid::of(&pod), diagnosis.plugins(), now);
-                Action::Refuse {
-                    pod,
-                    message: diagnosis.message(),
-                }
+                Action::Refuse { pod, message: diagnosis.message() }
             }
         })
     }
@@ -205,8 +196,7 @@ mod tests {
 
         fn node(&mut self, text: &str) {
             let node = node(text);
-            self.scheduler
-                .node_changed(&node.metadata.name.clone(), Some(node), self.time());
+            self.scheduler.node_changed(&node.metadata.name.clone(), Some(node), self.time());
         }
 
         fn pod(&mut self, text: &str) {
@@ -320,9 +310,7 @@ mod tests {
         let mut again = Pod::clone(&pod("x cpu=1"));
         again.metadata.uid = "x2".to_owned();
         let old = Arc::clone(&world.pods["x"]);
-        world
-            .scheduler
-            .pod_changed(Some(&old), Some(Arc::new(again)), world.time());
+        world.scheduler.pod_changed(Some(&old), Some(Arc::new(again)), world.time());
         assert_eq!(world.actions(), "x>a");
     }
 
@@ -331,14 +319,10 @@ mod tests {
         let mut world = World::new(&["a"]);
         let mut other = Pod::clone(&pod("x"));
         other.spec.scheduler_name = "mine".to_owned();
-        world
-            .scheduler
-            .pod_changed(None, Some(Arc::new(other)), world.time());
+        world.scheduler.pod_changed(None, Some(Arc::new(other)), world.time());
         let mut going = Pod::clone(&pod("y"));
         going.metadata.deletion_timestamp = Some(kedge_api::Time(1));
-        world
-            .scheduler
-            .pod_changed(None, Some(Arc::new(going)), world.time());
+        world.scheduler.pod_changed(None, Some(Arc::new(going)), world.time());
         assert_eq!(world.actions(), "");
     }
 }

@@ -178,10 +178,7 @@ impl Snapshot {
 
     /// The node that we gave to a pod and that is not confirmed.
     pub fn assumed_node(&self, uid: &PodUid) -> Option<&str> {
-        let placed = self
-            .pods
-            .get(uid)
-            .filter(|placed| placed.standing != Standing::Confirmed)?;
+        let placed = self.pods.get(uid).filter(|placed| placed.standing != Standing::Confirmed)?;
         Some(&placed.node)
     }
 
@@ -264,10 +261,7 @@ impl Snapshot {
 
     /// Unreserve: gives back an assumed place, unless a binding may have arrived. False: it stays.
     pub fn forget(&mut self, uid: &PodUid) -> bool {
-        let assumed = self
-            .pods
-            .get(uid)
-            .is_some_and(|placed| placed.standing == Standing::Assumed);
+        let assumed = self.pods.get(uid).is_some_and(|placed| placed.standing == Standing::Assumed);
         assumed && self.remove_pod(uid)
     }
 
@@ -283,18 +277,9 @@ impl Snapshot {
     fn place(&mut self, pod: Arc<Pod>, node: String, standing: Standing) {
         let uid = PodUid::of(&pod);
         self.remove_pod(&uid);
-        let placed = Placed {
-            requests: Requests::of(&pod),
-            ports: host_ports(&pod),
-            pod,
-            node,
-            standing,
-        };
+        let placed = Placed { requests: Requests::of(&pod), ports: host_ports(&pod), pod, node, standing };
         self.account(&placed, 1);
-        self.by_node
-            .entry(placed.node.clone())
-            .or_default()
-            .insert(uid.clone());
+        self.by_node.entry(placed.node.clone()).or_default().insert(uid.clone());
         self.pods.insert(uid, placed);
     }
 
@@ -349,10 +334,9 @@ impl Snapshot {
 
     fn ensure_column(&mut self, resource: &str) -> &mut Column {
         let rows = self.nodes.len();
-        self.columns.entry(resource.to_owned()).or_insert_with(|| Column {
-            allocatable: vec![0; rows],
-            requested: vec![0; rows],
-        })
+        self.columns
+            .entry(resource.to_owned())
+            .or_insert_with(|| Column { allocatable: vec![0; rows], requested: vec![0; rows] })
     }
 
     /// Lists that no node has any more are dropped when they are the larger part.
@@ -368,13 +352,8 @@ impl Snapshot {
 
     fn intern_taints(&mut self, taints: &[Taint]) -> TaintsId {
         // The time of a taint differs from node to node and decides nothing here.
-        let plain: Vec<Taint> = taints
-            .iter()
-            .map(|taint| Taint {
-                time_added: None,
-                ..taint.clone()
-            })
-            .collect();
+        let plain: Vec<Taint> =
+            taints.iter().map(|taint| Taint { time_added: None, ..taint.clone() }).collect();
         let found = self.taint_lists.iter().position(|list| *list == plain);
         let index = found.unwrap_or_else(|| {
             self.taint_lists.push(plain);
@@ -393,11 +372,7 @@ mod tests {
     /// What the CPU column and the count of pods say about node `a`.
     fn used(snapshot: &Snapshot) -> (i64, i64) {
         let row = snapshot.row("a").unwrap().index();
-        let of = |resource| {
-            snapshot
-                .column(resource)
-                .map_or(0, |column| column.requested[row])
-        };
+        let of = |resource| snapshot.column(resource).map_or(0, |column| column.requested[row]);
         (of(CPU), of(PODS))
     }
 
@@ -428,10 +403,7 @@ mod tests {
         assert_eq!(used(&snapshot), (1000, 1));
         snapshot.remove_node("a");
         snapshot.set_node(node("b cpu=4"));
-        assert!(
-            snapshot.ports(snapshot.row("b").unwrap()).is_empty(),
-            "the row was used again"
-        );
+        assert!(snapshot.ports(snapshot.row("b").unwrap()).is_empty(), "the row was used again");
         snapshot.set_node(node("a cpu=8"));
         assert_eq!(used(&snapshot), (1000, 1));
         assert_eq!(snapshot.ports(snapshot.row("a").unwrap()).len(), 1);
@@ -447,13 +419,7 @@ mod tests {
         for value in 0..100 {
             snapshot.set_node(node(&format!("a taint=k:{value}:NoSchedule")));
         }
-        assert!(
-            snapshot.taint_lists().len() < 30,
-            "lists that are gone are forgotten"
-        );
-        assert_ne!(
-            snapshot.taints(snapshot.row("a").unwrap()),
-            snapshot.taints(snapshot.row("b").unwrap())
-        );
+        assert!(snapshot.taint_lists().len() < 30, "lists that are gone are forgotten");
+        assert_ne!(snapshot.taints(snapshot.row("a").unwrap()), snapshot.taints(snapshot.row("b").unwrap()));
     }
 }

@@ -40,10 +40,7 @@ pub fn node(text: &str) -> Arc<Node> {
             "image" => {
                 let (image, size) = value.split_once('@').unwrap();
                 let size: i64 = size.parse().unwrap();
-                push(
-                    &mut node["status"]["images"],
-                    json!({"names": [image], "sizeBytes": size}),
-                );
+                push(&mut node["status"]["images"], json!({"names": [image], "sizeBytes": size}));
             }
             resource => node["status"]["allocatable"][resource] = value.into(),
         }
@@ -64,10 +61,7 @@ pub fn pod(text: &str) -> Arc<Pod> {
             "phase" => pod["status"]["phase"] = value.into(),
             "port" => {
                 let port: i64 = value.parse().unwrap();
-                push(
-                    &mut spec["containers"][0]["ports"],
-                    json!({"hostPort": port, "containerPort": port}),
-                );
+                push(&mut spec["containers"][0]["ports"], json!({"hostPort": port, "containerPort": port}));
             }
             "priority" => spec["priority"] = value.parse::<i64>().unwrap().into(),
             "tolerates" => push(&mut spec["tolerations"], taint(value)),

@@ -81,11 +81,7 @@ mod tests {
     #[test]
     fn long_messages_are_cut_between_characters() {
         let cut = truncate(&"ä".repeat(1000));
-        assert!(
-            cut.len() <= MESSAGE_MAX && cut.ends_with("ä ..."),
-            "{}",
-            cut.len()
-        );
+        assert!(cut.len() <= MESSAGE_MAX && cut.ends_with("ä ..."), "{}", cut.len());
         assert_eq!(truncate("short"), "short");
     }
 }

@@ -123,10 +123,7 @@ impl World {
             }
             1 => {
                 self.say("reboot".to_owned());
-                self.runtime = Runtime {
-                    made: self.runtime.made,
-                    ..Runtime::default()
-                };
+                self.runtime = Runtime { made: self.runtime.made, ..Runtime::default() };
                 self.progress = Progress::default();
                 self.flights.clear();
                 self.relist();
@@ -176,12 +173,7 @@ impl World {
             .filter(|c| !c.is_sidecar())
             .map(|c| c.name.clone())
             .collect();
-        for container in self
-            .runtime
-            .containers
-            .iter_mut()
-            .filter(|c| inits.contains(&c.name))
-        {
+        for container in self.runtime.containers.iter_mut().filter(|c| inits.contains(&c.name)) {
             if container.state == ContainerState::Running {
                 end(container, 0, now_ns);
             }
@@ -204,9 +196,8 @@ impl World {
 
     fn land(&mut self) {
         let now = self.now;
-        let (landed, flying): (Vec<Flight>, Vec<Flight>) = std::mem::take(&mut self.flights)
-            .into_iter()
-            .partition(|flight| flight.done_at <= now);
+        let (landed, flying): (Vec<Flight>, Vec<Flight>) =
+            std::mem::take(&mut self.flights).into_iter().partition(|flight| flight.done_at <= now);
         self.flights = flying;
         for flight in landed {
             self.finish(flight);
@@ -266,11 +257,7 @@ impl World {
                 return Err(format!("{action:?} for a pod that ends"));
             }
         }
-        let starts = plan
-            .actions
-            .iter()
-            .filter(|action| matches!(action, Action::Start { .. }))
-            .count();
+        let starts = plan.actions.iter().filter(|action| matches!(action, Action::Start { .. })).count();
         if starts > 1 {
             return Err("two starts at once".to_owned());
         }
@@ -283,9 +270,7 @@ impl World {
             Action::PrepareVolumes => self.progress.volumes = Step::Running,
             Action::CreateSandbox { .. } => self.progress.sandbox = Step::Running,
             Action::TearDown => self.progress.torn_down = Step::Running,
-            Action::Start {
-                container, failed_at, ..
-            } => {
+            Action::Start { container, failed_at, .. } => {
                 let now = self.now;
                 let progress = self.progress.container_mut(container);
                 if let Some(failed_at) = failed_at {
@@ -293,17 +278,9 @@ impl World {
                 }
                 progress.starting = true;
             }
-            Action::Stop {
-                container,
-                id,
-                grace_s,
-                ..
-            } => {
+            Action::Stop { container, id, grace_s, .. } => {
                 let deadline = self.now.after_s(*grace_s);
-                self.progress.container_mut(container).stopping = Some(Stopping {
-                    id: id.clone(),
-                    deadline,
-                });
+                self.progress.container_mut(container).stopping = Some(Stopping { id: id.clone(), deadline });
             }
             Action::AnnounceStops { .. } => {
                 if let Some(terminating) = &mut self.progress.terminating {
@@ -321,20 +298,13 @@ impl World {
         }
         let takes_ms = i64::try_from(self.random.below(3_000)).expect("small");
         let fails = !self.is_calm && self.random.below(8) == 0;
-        self.flights.push(Flight {
-            action,
-            done_at: Moment(self.now.0 + takes_ms),
-            fails,
-        });
+        self.flights.push(Flight { action, done_at: Moment(self.now.0 + takes_ms), fails });
     }
 
     fn finish(&mut self, flight: Flight) {
         let retry_at = self.now.after_s(2);
         let step = |fails: bool| match fails {
-            true => Step::Failed {
-                message: "trouble".to_owned(),
-                retry_at,
-            },
+            true => Step::Failed { message: "trouble".to_owned(), retry_at },
             false => Step::Done,
         };
         let fails = flight.fails;
@@ -347,22 +317,12 @@ impl World {
                     self.make_sandbox(attempt);
                 }
             }
-            Action::Start {
-                container, attempt, ..
-            } => self.start(&container, attempt, fails),
+            Action::Start { container, attempt, .. } => self.start(&container, attempt, fails),
             Action::Stop { container, id, .. } => {
                 let now_ns = self.now.0 * 1_000_000;
-                self.runtime
-                    .containers
-                    .iter_mut()
-                    .filter(|c| c.id == id)
-                    .for_each(|c| end(c, 137, now_ns));
+                self.runtime.containers.iter_mut().filter(|c| c.id == id).for_each(|c| end(c, 137, now_ns));
                 let progress = self.progress.container_mut(&container);
-                if progress
-                    .stopping
-                    .as_ref()
-                    .is_some_and(|stopping| stopping.id == id)
-                {
+                if progress.stopping.as_ref().is_some_and(|stopping| stopping.id == id) {
                     progress.stopping = None;
                 }
                 self.relist();
@@ -370,11 +330,7 @@ impl World {
             Action::StopSandbox { id } => {
                 self.progress.busy.remove(&id);
                 if !fails {
-                    self.runtime
-                        .sandboxes
-                        .iter_mut()
-                        .filter(|s| s.id == id)
-                        .for_each(|s| s.ready = false);
+                    self.runtime.sandboxes.iter_mut().filter(|s| s.id == id).for_each(|s| s.ready = false);
                     self.progress.sandboxes_stopped.insert(id);
                 }
                 self.relist();
@@ -382,9 +338,7 @@ impl World {
             Action::RemoveContainer { id } | Action::RemoveSandbox { id } => {
                 self.progress.busy.remove(&id);
                 if !fails {
-                    self.runtime
-                        .containers
-                        .retain(|c| c.id != id && c.sandbox_id != id);
+                    self.runtime.containers.retain(|c| c.id != id && c.sandbox_id != id);
                     self.runtime.sandboxes.retain(|s| s.id != id);
                 }
                 self.relist();
@@ -408,11 +362,7 @@ impl World {
 
     fn start(&mut self, name: &str, attempt: u32, fails: bool) {
         let now = self.now;
-        let failure = Failure {
-            reason: "CreateContainerError".into(),
-            message: "trouble".into(),
-            at: now,
-        };
+        let failure = Failure { reason: "CreateContainerError".into(), message: "trouble".into(), at: now };
         let progress = self.progress.container_mut(name);
         progress.starting = false;
         progress.failure = fails.then_some(failure);
@@ -424,11 +374,8 @@ impl World {
             return;
         }
         let sandbox_id = sandbox.id.clone();
-        let twin = self
-            .runtime
-            .containers
-            .iter()
-            .any(|c| c.name == name && c.state == ContainerState::Running);
+        let twin =
+            self.runtime.containers.iter().any(|c| c.name == name && c.state == ContainerState::Running);
         assert!(!twin, "two {name} run at once\n{}", self.trace.join("\n"));
         self.runtime.made += 1;
         self.runtime.containers.push(ContainerStatus {
@@ -454,16 +401,8 @@ impl World {
             };
         }
         if Phase::terminal(&self.pod.status.phase).is_some() {
-            let running = self
-                .runtime
-                .containers
-                .iter()
-                .any(|c| c.state == ContainerState::Running);
-            return if running {
-                Err("a pod that has ended still runs".to_owned())
-            } else {
-                Ok(())
-            };
+            let running = self.runtime.containers.iter().any(|c| c.state == ContainerState::Running);
+            return if running { Err("a pod that has ended still runs".to_owned()) } else { Ok(()) };
         }
         let missing = self.pod.spec.containers.iter().find(|container| {
             !self
@@ -489,9 +428,8 @@ fn end(container: &mut ContainerStatus, code: i32, now_ns: i64) {
 
 /// A pod of one to three containers, with up to three init containers, some of them sidecars.
 fn pod(random: &mut Random) -> Pod {
-    let containers: Vec<_> = (0..1 + random.below(3))
-        .map(|n| serde_json::json!({"name": format!("c{n}")}))
-        .collect();
+    let containers: Vec<_> =
+        (0..1 + random.below(3)).map(|n| serde_json::json!({"name": format!("c{n}")})).collect();
     let init: Vec<_> = (0..random.below(4))
         .map(|n| match random.below(2) {
             0 => serde_json::json!({"name": format!("i{n}")}),

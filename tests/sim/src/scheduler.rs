@@ -155,12 +155,8 @@ impl World {
             return;
         }
         let at = self.random.index(self.pods.len());
-        let (name, pod) = self
-            .pods
-            .iter()
-            .nth(at)
-            .map(|(name, pod)| (name.clone(), Arc::clone(pod)))
-            .expect("an index");
+        let (name, pod) =
+            self.pods.iter().nth(at).map(|(name, pod)| (name.clone(), Arc::clone(pod))).expect("an index");
         if self.random.below(2) == 0 || pod.spec.node_name.is_empty() {
             self.say(format!("{name} is deleted"));
             self.pods.remove(&name);
@@ -183,8 +179,7 @@ impl World {
         }
         self.scheduler = Scheduler::new(self.random.next());
         for (name, node) in &self.nodes {
-            self.scheduler
-                .node_changed(name, Some(Arc::clone(node)), self.now);
+            self.scheduler.node_changed(name, Some(Arc::clone(node)), self.now);
         }
         for pod in self.pods.values() {
             self.scheduler.pod_changed(None, Some(Arc::clone(pod)), self.now);
@@ -268,10 +263,7 @@ impl World {
     /// No node is given more than it has.
     fn judge(&self) -> Result<(), String> {
         for (name, node) in &self.nodes {
-            let on_node = self
-                .pods
-                .values()
-                .filter(|pod| pod.spec.node_name == *name && !pod.is_terminal());
+            let on_node = self.pods.values().filter(|pod| pod.spec.node_name == *name && !pod.is_terminal());
             let (mut cpu, mut pods, mut ports) = (0, 0, 0);
             for pod in on_node {
                 cpu += quantity(&pod.spec.containers[0].resources.requests["cpu"]);

@@ -30,21 +30,12 @@ pub struct GoPackage {
 
 /// Reads every source of a folder but tests and generated code.
 pub fn read(folder: &Path) -> Result<GoPackage> {
-    let name = folder
-        .file_name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let mut package = GoPackage {
-        name,
-        ..GoPackage::default()
-    };
+    let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut package = GoPackage { name, ..GoPackage::default() };
     let fail = |e| Error(format!("read {}: {e}", folder.display()));
     for entry in std::fs::read_dir(folder).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
-        let file = path
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let generated = file.starts_with("zz_") || file.starts_with("generated");
         if file.ends_with(".go") && !file.ends_with("_test.go") && !generated {
             let source = std::fs::read_to_string(&path).map_err(fail)?;
@@ -66,10 +57,7 @@ fn parse(source: &str, structs: &mut BTreeMap<String, Vec<GoField>>) {
         }
         match &mut current {
             None => {
-                if let Some(name) = line
-                    .strip_prefix("type ")
-                    .and_then(|l| l.strip_suffix(" struct {"))
-                {
+                if let Some(name) = line.strip_prefix("type ").and_then(|l| l.strip_suffix(" struct {")) {
                     current = Some((name.to_owned(), Vec::new()));
                 }
             }
@@ -84,11 +72,7 @@ fn parse(source: &str, structs: &mut BTreeMap<String, Vec<GoField>>) {
 
 /// A field's line; None for comments, blank lines and fields that have no JSON.
 fn field(line: &str) -> Option<GoField> {
-    let (declaration, tags) = if line.starts_with("//") {
-        None
-    } else {
-        line.split_once('`')
-    }?;
+    let (declaration, tags) = if line.starts_with("//") { None } else { line.split_once('`') }?;
     let tags = tags.split('`').next().unwrap_or_default();
     let mut words = tag(tags, "json")?.split(',');
     let name = words.next().filter(|name| *name != "-")?;
@@ -96,9 +80,7 @@ fn field(line: &str) -> Option<GoField> {
     Some(GoField {
         json: name.to_owned(),
         ty: declaration.split_whitespace().last()?.to_owned(),
-        tag: tag(tags, "protobuf")
-            .and_then(|p| p.split(',').nth(1)?.parse().ok())
-            .unwrap_or(0),
+        tag: tag(tags, "protobuf").and_then(|p| p.split(',').nth(1)?.parse().ok()).unwrap_or(0),
         omitempty: options.contains(&"omitempty"),
         omitzero: options.contains(&"omitzero"),
     })
@@ -118,9 +100,7 @@ mod tests {
     fn fields() {
         let check = |line: &str, expected: Option<(&str, &str, u32, bool)>| {
             let found = field(line);
-            let found = found
-                .as_ref()
-                .map(|f| (f.json.as_str(), f.ty.as_str(), f.tag, f.omitempty));
+            let found = found.as_ref().map(|f| (f.json.as_str(), f.ty.as_str(), f.tag, f.omitempty));
             assert_eq!(found, expected, "{line}");
         };
         check("// Name of it", None);

@@ -73,10 +73,7 @@ fn storage_hashes(discovery: &Value) -> BTreeMap<ResourceKey, String> {
             if let (Some(name), Some(hash)) =
                 (resource["name"].as_str(), resource["storageVersionHash"].as_str())
             {
-                hashes.insert(
-                    (group.to_owned(), version.to_owned(), name.to_owned()),
-                    hash.to_owned(),
-                );
+                hashes.insert((group.to_owned(), version.to_owned(), name.to_owned()), hash.to_owned());
             }
         }
     }
@@ -87,10 +84,8 @@ fn storage_hashes(discovery: &Value) -> BTreeMap<ResourceKey, String> {
 fn recorded_tables(tables: &Value) -> BTreeMap<ResourceKey, Vec<Value>> {
     let mut found = BTreeMap::new();
     for case in tables.as_object().into_iter().flat_map(|cases| cases.values()) {
-        let (path, body) = (
-            case[0]["request"]["path"].as_str().unwrap_or_default(),
-            &case[0]["response"]["body"],
-        );
+        let (path, body) =
+            (case[0]["request"]["path"].as_str().unwrap_or_default(), &case[0]["response"]["body"]);
         if body["kind"] != "Table" {
             continue;
         }
@@ -103,9 +98,7 @@ fn recorded_tables(tables: &Value) -> BTreeMap<ResourceKey, Vec<Value>> {
             }
             _ => continue,
         };
-        found
-            .entry(key)
-            .or_insert_with(|| list(&body["columnDefinitions"]).cloned().collect());
+        found.entry(key).or_insert_with(|| list(&body["columnDefinitions"]).cloned().collect());
     }
     found
 }
@@ -130,25 +123,17 @@ fn storage_hash(gv: &str, kind: &str) -> String {
 }
 
 fn kind_row(out: &mut String, r: &Resource<'_>, stored: &str, hash: &str) -> Result<()> {
-    let scope = if r.facts["scope"] == "Namespaced" {
-        "namespaced"
-    } else {
-        "cluster"
-    };
+    let scope = if r.facts["scope"] == "Namespaced" { "namespaced" } else { "cluster" };
     let gv = format!("{}/{}", r.group, r.version);
     let singular = text(&r.facts["singularResource"])?;
-    line(
-        out,
-        &["kind", &gv, r.kind, r.plural, singular, scope, stored, hash],
-    );
+    line(out, &["kind", &gv, r.kind, r.plural, singular, scope, stored, hash]);
     let verbs = words(&r.facts["verbs"]);
     if verbs.contains(&"list") {
         line(out, &["list", &format!("{}List", r.kind)]);
     }
-    for (name, values) in [
-        ("short", words(&r.facts["shortNames"])),
-        ("categories", words(&r.facts["categories"])),
-    ] {
+    for (name, values) in
+        [("short", words(&r.facts["shortNames"])), ("categories", words(&r.facts["categories"]))]
+    {
         if !values.is_empty() {
             line(out, &[&[name], values.as_slice()].concat());
         }
@@ -160,12 +145,7 @@ fn kind_row(out: &mut String, r: &Resource<'_>, stored: &str, hash: &str) -> Res
             "" => gv.clone(),
             version => format!("{}/{version}", text(&body["group"])?),
         };
-        let head = [
-            "sub",
-            text(&sub["subresource"])?,
-            sub_gv.as_str(),
-            text(&body["kind"])?,
-        ];
+        let head = ["sub", text(&sub["subresource"])?, sub_gv.as_str(), text(&body["kind"])?];
         line(out, &[&head[..], words(&sub["verbs"]).as_slice()].concat());
     }
     Ok(())
@@ -220,7 +200,5 @@ fn words(value: &Value) -> Vec<&str> {
 }
 
 fn text(value: &Value) -> Result<&str> {
-    value
-        .as_str()
-        .ok_or_else(|| Error(format!("a text was expected, found {value}")))
+    value.as_str().ok_or_else(|| Error(format!("a text was expected, found {value}")))
 }

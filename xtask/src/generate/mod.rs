@@ -65,9 +65,7 @@ mod tests {
     /// The type table also needs Go modules, which a fresh clone does not have.
     #[test]
     fn the_committed_kind_table_is_what_the_recordings_give() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("xtask lies in the workspace");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
         let facts = root.join("tests/golden/upstream/api");
         let discovery = cases(&facts.join("discovery.json")).expect("recorded discovery");
         let tables = cases(&facts.join("tables.json")).expect("recorded Tables");

@@ -23,18 +23,9 @@ const SHAPES: &[(&str, &str)] = &[
     ("io.k8s.apimachinery.pkg.apis.meta.v1.Time", "time"),
     ("io.k8s.apimachinery.pkg.runtime.RawExtension", "raw"),
     ("io.k8s.apimachinery.pkg.util.intstr.IntOrString", "intorstring"),
-    (
-        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON",
-        "json",
-    ),
-    (
-        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray",
-        "schema-or-array",
-    ),
-    (
-        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool",
-        "schema-or-bool",
-    ),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON", "json"),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray", "schema-or-array"),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool", "schema-or-bool"),
     (
         "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray",
         "schema-or-strings",
@@ -47,10 +38,7 @@ type Schemas = BTreeMap<String, Map<String, Value>>;
 pub fn generate(openapi: &Value, modules: &Path) -> Result<String> {
     let schemas = schemas(openapi);
     let mut out = HEAD.to_owned();
-    let mut sources = Sources {
-        modules: modules.to_owned(),
-        packages: BTreeMap::new(),
-    };
+    let mut sources = Sources { modules: modules.to_owned(), packages: BTreeMap::new() };
     let mut package = "";
     for (name, schema) in &schemas {
         let (path, short) = split(name);
@@ -66,11 +54,7 @@ pub fn generate(openapi: &Value, modules: &Path) -> Result<String> {
 fn schemas(openapi: &Value) -> Schemas {
     let mut all = Schemas::new();
     for case in openapi.as_object().into_iter().flat_map(|cases| cases.values()) {
-        for (name, schema) in case[0]["response"]["body"]["schemas"]
-            .as_object()
-            .into_iter()
-            .flatten()
-        {
+        for (name, schema) in case[0]["response"]["body"]["schemas"].as_object().into_iter().flatten() {
             let Some(schema) = schema.as_object() else {
                 continue;
             };
@@ -90,11 +74,7 @@ const GVK: &str = "x-kubernetes-group-version-kind";
 /// DeleteOptions and WatchEvent name one group and version in each document: they belong to all.
 fn merge_gvks(one: &Map<String, Value>, other: &Map<String, Value>) -> Vec<Value> {
     let mut found: Vec<Value> = Vec::new();
-    for gvk in [one, other]
-        .iter()
-        .filter_map(|s| s.get(GVK)?.as_array())
-        .flatten()
-    {
+    for gvk in [one, other].iter().filter_map(|s| s.get(GVK)?.as_array()).flatten() {
         if !found.contains(gvk) {
             found.push(gvk.clone());
         }
@@ -117,21 +97,13 @@ impl Sources {
         let Some((module, rest)) = rest.split_once('.') else {
             return Ok(None);
         };
-        if ![
-            "api",
-            "apimachinery",
-            "apiextensions-apiserver",
-            "kube-aggregator",
-        ]
-        .contains(&module)
+        if !["api", "apimachinery", "apiextensions-apiserver", "kube-aggregator"].contains(&module)
             || rest == "pkg.version"
         {
             return Ok(None);
         }
         if !self.packages.contains_key(path) {
-            let folder = self
-                .modules
-                .join(format!("k8s.io/{module}@{VERSION}/{}", rest.replace('.', "/")));
+            let folder = self.modules.join(format!("k8s.io/{module}@{VERSION}/{}", rest.replace('.', "/")));
             self.packages.insert(path.to_owned(), gosource::read(&folder)?);
         }
         Ok(self.packages.get(path))
@@ -146,25 +118,12 @@ fn type_lines(
     sources: &mut Sources,
 ) -> Result<()> {
     let full = format!("{path}.{short}");
-    let shape = SHAPES
-        .iter()
-        .find(|(name, _)| *name == full)
-        .map_or("object", |(_, shape)| shape);
-    let atomic = if schema.get("x-kubernetes-map-type").is_some() {
-        "\tatomic"
-    } else {
-        ""
-    };
+    let shape = SHAPES.iter().find(|(name, _)| *name == full).map_or("object", |(_, shape)| shape);
+    let atomic = if schema.get("x-kubernetes-map-type").is_some() { "\tatomic" } else { "" };
     let _ = writeln!(out, "%type\t{short}\t{shape}{atomic}");
     for gvk in schema.get(GVK).and_then(Value::as_array).into_iter().flatten() {
         let word = |key: &str| gvk[key].as_str().unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "%gvk\t{}/{}\t{}",
-            word("group"),
-            word("version"),
-            word("kind")
-        );
+        let _ = writeln!(out, "%gvk\t{}/{}\t{}", word("group"), word("version"), word("kind"));
     }
     if let Some(unions) = schema.get("x-kubernetes-unions") {
         let _ = writeln!(out, "%unions\t{unions}");
@@ -204,20 +163,11 @@ fn flat_fields<'a>(
     name: &str,
     outer: &[u32],
 ) -> Result<BTreeMap<String, FlatField<'a>>> {
-    let fields = package
-        .structs
-        .get(name)
-        .ok_or_else(|| Error(format!("no Go struct {name}")))?;
+    let fields = package.structs.get(name).ok_or_else(|| Error(format!("no Go struct {name}")))?;
     let mut flat = BTreeMap::new();
     for field in fields {
         if !field.json.is_empty() {
-            flat.insert(
-                field.json.clone(),
-                FlatField {
-                    outer: outer.to_vec(),
-                    field,
-                },
-            );
+            flat.insert(field.json.clone(), FlatField { outer: outer.to_vec(), field });
         } else if field.ty.ends_with("TypeMeta") {
             flat.extend(type_meta());
         } else {
@@ -239,18 +189,7 @@ fn type_meta() -> BTreeMap<String, FlatField<'static>> {
         };
         vec![field("apiVersion"), field("kind")]
     });
-    NAMES
-        .iter()
-        .map(|f| {
-            (
-                f.json.clone(),
-                FlatField {
-                    outer: Vec::new(),
-                    field: f,
-                },
-            )
-        })
-        .collect()
+    NAMES.iter().map(|f| (f.json.clone(), FlatField { outer: Vec::new(), field: f })).collect()
 }
 
 fn field_line(
@@ -265,18 +204,12 @@ fn field_line(
     let (tag, presence) = match go {
         None => ("0".to_owned(), "-".to_owned()),
         Some(FlatField { outer, field }) => {
-            let tag = outer
-                .iter()
-                .chain([&field.tag])
-                .map(u32::to_string)
-                .collect::<Vec<_>>()
-                .join(".");
+            let tag = outer.iter().chain([&field.tag]).map(u32::to_string).collect::<Vec<_>>().join(".");
             (tag, presence(field))
         }
     };
-    if let Some(default) = property
-        .get("default")
-        .filter(|d| !(is_ref(property) && **d == Value::Object(Map::new())))
+    if let Some(default) =
+        property.get("default").filter(|d| !(is_ref(property) && **d == Value::Object(Map::new())))
     {
         facts.push(format!("default={default}"));
     }
@@ -290,19 +223,13 @@ fn field_line(
             _ => {}
         }
     }
-    if let Some(go_type) = go
-        .map(|g| go_type(&g.field.ty, package))
-        .filter(|g| *g != derived_go_type(&ty, package))
+    if let Some(go_type) =
+        go.map(|g| go_type(&g.field.ty, package)).filter(|g| *g != derived_go_type(&ty, package))
     {
         facts.push(format!("go={go_type}"));
     }
-    let _ = writeln!(
-        out,
-        "{}",
-        [&[name.to_owned(), ty, tag, presence], facts.as_slice()]
-            .concat()
-            .join("\t")
-    );
+    let _ =
+        writeln!(out, "{}", [&[name.to_owned(), ty, tag, presence], facts.as_slice()].concat().join("\t"));
     Ok(())
 }
 
@@ -322,11 +249,7 @@ fn is_ref(property: &Value) -> bool {
 /// `p` a pointer, `o` omitempty, `z` omitzero.
 fn presence(field: &GoField) -> String {
     let mut word = String::new();
-    for (set, letter) in [
-        (field.ty.starts_with('*'), 'p'),
-        (field.omitempty, 'o'),
-        (field.omitzero, 'z'),
-    ] {
+    for (set, letter) in [(field.ty.starts_with('*'), 'p'), (field.omitempty, 'o'), (field.omitzero, 'z')] {
         if set {
             word.push(letter);
         }
@@ -341,11 +264,7 @@ fn type_word(path: &str, schema: &Value, top: bool) -> Result<(String, Vec<Strin
         return Ok((format!("!{}", ref_word(path, target)), Vec::new()));
     }
     if let Some(target) = schema["allOf"][0].get("$ref").and_then(Value::as_str) {
-        let mark = if schema.get("default").is_some() || !top {
-            '@'
-        } else {
-            '?'
-        };
+        let mark = if schema.get("default").is_some() || !top { '@' } else { '?' };
         return Ok((format!("{mark}{}", ref_word(path, target)), Vec::new()));
     }
     let leaf = |word: &str| {
@@ -374,11 +293,7 @@ fn type_word(path: &str, schema: &Value, top: bool) -> Result<(String, Vec<Strin
 
 fn ref_word(path: &str, target: &str) -> String {
     let (target_path, short) = split(target.strip_prefix(REF).unwrap_or(target));
-    if target_path == path {
-        short.to_owned()
-    } else {
-        format!("{}.{short}", alias(target_path))
-    }
+    if target_path == path { short.to_owned() } else { format!("{}.{short}", alias(target_path)) }
 }
 
 fn split(name: &str) -> (&str, &str) {

@@ -29,21 +29,15 @@ impl Plugin for CertificateSigning {
         object: Option<&Value>,
         old: Option<&Value>,
     ) -> Result<(), ApiError> {
-        let (true, Operation::Update, Some(object), Some(old)) = (
-            request.is(GROUP, RESOURCE, "status"),
-            request.operation,
-            object,
-            old,
-        ) else {
+        let (true, Operation::Update, Some(object), Some(old)) =
+            (request.is(GROUP, RESOURCE, "status"), request.operation, object, old)
+        else {
             return Ok(());
         };
         // Only what a signer writes needs the permission: the certificate, or a failure.
         let failed = |request: &Value| -> Vec<Value> {
             let conditions = request["status"]["conditions"].as_array().into_iter().flatten();
-            conditions
-                .filter(|condition| condition["type"] == "Failed")
-                .cloned()
-                .collect()
+            conditions.filter(|condition| condition["type"] == "Failed").cloned().collect()
         };
         if object["status"]["certificate"] == old["status"]["certificate"] && failed(object) == failed(old) {
             return Ok(());
@@ -71,8 +65,5 @@ fn require(request: Request<'_>, verb: &str, signer: &str) -> Result<(), ApiErro
     if holds(signer) || holds(&format!("{domain}/*")) {
         return Ok(());
     }
-    Err(request.forbidden(
-        None,
-        &format!("user not permitted to {verb} requests with signerName {signer:?}"),
-    ))
+    Err(request.forbidden(None, &format!("user not permitted to {verb} requests with signerName {signer:?}")))
 }

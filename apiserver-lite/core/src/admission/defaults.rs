@@ -11,16 +11,9 @@ pub struct DefaultIngressClass;
 impl Plugin for DefaultStorageClass {
     fn admit(&self, request: Request<'_>, claim: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {
         let wanted = request.is("", "persistentvolumeclaims", "") && request.operation == Operation::Create;
-        let beta = claim["metadata"]["annotations"]
-            .get("volume.beta.kubernetes.io/storage-class")
-            .is_some();
+        let beta = claim["metadata"]["annotations"].get("volume.beta.kubernetes.io/storage-class").is_some();
         // An empty name asks for no class.
-        if !wanted
-            || beta
-            || claim["spec"]
-                .get("storageClassName")
-                .is_some_and(Value::is_string)
-        {
+        if !wanted || beta || claim["spec"].get("storageClassName").is_some_and(Value::is_string) {
             return Ok(());
         }
         let marked = |class: &Value| {
@@ -38,15 +31,8 @@ impl Plugin for DefaultIngressClass {
     fn admit(&self, request: Request<'_>, ingress: &mut Value, _: Option<&Value>) -> Result<(), ApiError> {
         let wanted =
             request.is("networking.k8s.io", "ingresses", "") && request.operation == Operation::Create;
-        let old_style = ingress["metadata"]["annotations"]
-            .get("kubernetes.io/ingress.class")
-            .is_some();
-        if !wanted
-            || old_style
-            || ingress["spec"]
-                .get("ingressClassName")
-                .is_some_and(Value::is_string)
-        {
+        let old_style = ingress["metadata"]["annotations"].get("kubernetes.io/ingress.class").is_some();
+        if !wanted || old_style || ingress["spec"].get("ingressClassName").is_some_and(Value::is_string) {
             return Ok(());
         }
         let marked = |class: &Value| is_marked(class, "ingressclass.kubernetes.io/is-default-class");
@@ -58,9 +44,7 @@ impl Plugin for DefaultIngressClass {
 }
 
 fn is_marked(class: &Value, annotation: &str) -> bool {
-    class["metadata"]["annotations"]
-        .get(annotation)
-        .is_some_and(|value| value == "true")
+    class["metadata"]["annotations"].get(annotation).is_some_and(|value| value == "true")
 }
 
 /// The youngest of the marked classes; of the same second, the first by name.

@@ -36,12 +36,7 @@ impl Plugin for NamespaceLifecycle {
         let a = request.attributes;
         let immortal = request.is("", "namespaces", "") && IMMORTAL.contains(&a.name.as_str());
         match immortal && request.operation == Operation::Delete {
-            true => Err(ApiError::forbidden(
-                "",
-                "namespaces",
-                &a.name,
-                "this namespace may not be deleted",
-            )),
+            true => Err(ApiError::forbidden("", "namespaces", &a.name, "this namespace may not be deleted")),
             false => Ok(()),
         }
     }

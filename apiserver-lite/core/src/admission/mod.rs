@@ -77,16 +77,12 @@ const CHAIN: &[&dyn Plugin] = &[
 
 /// The mutating pass, before validation by the strategy. `old` is the stored object of an update.
 pub fn mutate(request: Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
-    CHAIN
-        .iter()
-        .try_for_each(|plugin| plugin.admit(request, object, old))
+    CHAIN.iter().try_for_each(|plugin| plugin.admit(request, object, old))
 }
 
 /// The validating pass, after it; the only one of a delete.
 pub fn validate(request: Request<'_>, object: Option<&Value>, old: Option<&Value>) -> Result<(), ApiError> {
-    CHAIN
-        .iter()
-        .try_for_each(|plugin| plugin.validate(request, object, old))
+    CHAIN.iter().try_for_each(|plugin| plugin.validate(request, object, old))
 }
 
 impl Request<'_> {
@@ -99,11 +95,7 @@ impl Request<'_> {
     /// The 403 of an admission plugin; `object` gives the name that a create does not have yet.
     fn forbidden(&self, object: Option<&Value>, why: &str) -> ApiError {
         let a = self.attributes;
-        let of = |field: &str| {
-            object
-                .map(|object| text(&object["metadata"][field]))
-                .unwrap_or_default()
-        };
+        let of = |field: &str| object.map(|object| text(&object["metadata"][field])).unwrap_or_default();
         let name = [a.name.as_str(), of("name"), of("generateName"), "Unknown"];
         let name = name.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
         ApiError::forbidden(&a.group, &a.resource, name, why)

@@ -26,11 +26,7 @@ impl Plugin for NodeRestriction {
         old: Option<&Value>,
     ) -> Result<(), ApiError> {
         // Creates and updates were refused in the mutating pass, before any finding of validation.
-        if object.is_none() {
-            check(request, None, old)
-        } else {
-            Ok(())
-        }
+        if object.is_none() { check(request, None, old) } else { Ok(()) }
     }
 }
 
@@ -39,12 +35,7 @@ fn check(request: Request<'_>, object: Option<&Value>, old: Option<&Value>) -> R
     let Some(node) = node_name(&a.user) else {
         return Ok(());
     };
-    let write = Write {
-        request,
-        node,
-        object,
-        old,
-    };
+    let write = Write { request, node, object, old };
     if node.is_empty() {
         return write.refuse(&format!("could not determine node from user {:?}", a.user.user));
     }
@@ -124,28 +115,24 @@ impl Write<'_> {
             ));
         }
         if text(&pod["spec"]["nodeName"]) != node {
-            return self.refuse(&format!(
-                "node {node:?} can only create pods with spec.nodeName set to itself"
-            ));
+            return self
+                .refuse(&format!("node {node:?} can only create pods with spec.nodeName set to itself"));
         }
         self.mirror_pod_owner()?;
         let namespace = &self.attributes().namespace;
         let referenced = referenced(pod, namespace, text(&pod["metadata"]["name"]));
         match referenced.first() {
-            Some((vertex, _, _)) => self.refuse(&format!(
-                "node {node:?} can not create pods that reference {}",
-                plural(*vertex)
-            )),
+            Some((vertex, _, _)) => {
+                self.refuse(&format!("node {node:?} can not create pods that reference {}", plural(*vertex)))
+            }
             None => Ok(()),
         }
     }
 
     fn mirror_pod_owner(&self) -> Result<(), ApiError> {
         let node = self.node;
-        let owners = self.new()["metadata"]["ownerReferences"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let owners =
+            self.new()["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
         let owner = match owners {
             [owner] => owner,
             [] => {
@@ -170,18 +157,15 @@ impl Write<'_> {
             ));
         }
         if owner["blockOwnerDeletion"] == true {
-            return self.refuse(&format!(
-                "node {node:?} must not set blockOwnerDeletion on an owner reference"
-            ));
+            return self
+                .refuse(&format!("node {node:?} must not set blockOwnerDeletion on an owner reference"));
         }
         let Some(stored) = self.request.objects.get("", "nodes", "", node) else {
             return Err(ApiError::not_found("", "nodes", node));
         };
         let (expected, got) = (text(&owner["uid"]), text(&stored["metadata"]["uid"]));
         if expected != got {
-            return self.refuse(&format!(
-                "node {node} UID mismatch: expected {expected} got {got}"
-            ));
+            return self.refuse(&format!("node {node} UID mismatch: expected {expected} got {got}"));
         }
         Ok(())
     }
@@ -189,10 +173,7 @@ impl Write<'_> {
     fn pod_status(&self) -> Result<(), ApiError> {
         let (new, old, node) = (self.new(), self.stored(), self.node);
         if self.request.operation != Operation::Update {
-            return self.refuse(&format!(
-                "unexpected operation {:?}",
-                upper(self.request.operation)
-            ));
+            return self.refuse(&format!("unexpected operation {:?}", upper(self.request.operation)));
         }
         if text(&old["spec"]["nodeName"]) != node {
             return self.refuse(&format!(
@@ -206,46 +187,33 @@ impl Write<'_> {
             return self.refuse(&format!("node {node:?} cannot update resource claim statues"));
         }
         if changed(new, old, "/status/extendedResourceClaimStatus") {
-            return self.refuse(&format!(
-                "node {node:?} cannot update extended resource claim status"
-            ));
+            return self.refuse(&format!("node {node:?} cannot update extended resource claim status"));
         }
         Ok(())
     }
 
     fn eviction(&self) -> Result<(), ApiError> {
         let own = &self.attributes().name;
-        let name = if own.is_empty() {
-            text(&self.new()["metadata"]["name"])
-        } else {
-            own
-        };
+        let name = if own.is_empty() { text(&self.new()["metadata"]["name"]) } else { own };
         let pod = self.stored_pod(name)?;
         match text(&pod["spec"]["nodeName"]) == self.node {
             true => Ok(()),
-            false => self.refuse(&format!(
-                "node {} can only evict pods with spec.nodeName set to itself",
-                self.node
-            )),
+            false => self
+                .refuse(&format!("node {} can only evict pods with spec.nodeName set to itself", self.node)),
         }
     }
 
     fn node(&self) -> Result<(), ApiError> {
         let (new, old, node) = (self.new(), self.stored(), self.node);
         let own = &self.attributes().name;
-        let name = if own.is_empty() {
-            text(&new["metadata"]["name"])
-        } else {
-            own
-        };
+        let name = if own.is_empty() { text(&new["metadata"]["name"]) } else { own };
         if name != node {
             return self.refuse(&format!("node {node:?} is not allowed to modify node {name:?}"));
         }
         let labels = forbidden_labels(&new["metadata"]["labels"], &old["metadata"]["labels"]);
         match self.request.operation {
-            Operation::Create if !new["spec"]["configSource"].is_null() => self.refuse(&format!(
-                "node {node:?} is not allowed to create pods with a non-nil configSource"
-            )),
+            Operation::Create if !new["spec"]["configSource"].is_null() => self
+                .refuse(&format!("node {node:?} is not allowed to create pods with a non-nil configSource")),
             Operation::Create if !labels.is_empty() => self.refuse(&format!(
                 "node {node:?} is not allowed to set the following labels: {}",
                 labels.join(", ")
@@ -275,15 +243,7 @@ impl Write<'_> {
             let mut claim = claim.clone();
             for (part, fields) in [
                 ("metadata", ["resourceVersion", "managedFields", "", ""]),
-                (
-                    "status",
-                    [
-                        "capacity",
-                        "conditions",
-                        "allocatedResourceStatuses",
-                        "allocatedResources",
-                    ],
-                ),
+                ("status", ["capacity", "conditions", "allocatedResourceStatuses", "allocatedResources"]),
             ] {
                 if let Some(part) = claim.get_mut(part).and_then(Value::as_object_mut) {
                     fields.iter().for_each(|field| drop(part.remove(*field)));
@@ -323,11 +283,7 @@ impl Write<'_> {
         if text(&pod["spec"]["nodeName"]) != self.node {
             return self.refuse("node requested token bound to a pod scheduled on a different node");
         }
-        let audience = match spec["audiences"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default()
-        {
+        let audience = match spec["audiences"].as_array().map(Vec::as_slice).unwrap_or_default() {
             [] => "",
             [one] => text(one),
             _ => return self.refuse("node may only request 0 or 1 audiences"),
@@ -345,25 +301,18 @@ impl Write<'_> {
         let volumes = || pod["spec"]["volumes"].as_array().into_iter().flatten();
         let projected =
             volumes().flat_map(|volume| volume["projected"]["sources"].as_array().into_iter().flatten());
-        let mut tokens = projected
-            .map(|source| &source["serviceAccountToken"])
-            .filter(|token| !token.is_null());
+        let mut tokens =
+            projected.map(|source| &source["serviceAccountToken"]).filter(|token| !token.is_null());
         if tokens.any(|token| text(&token["audience"]) == audience) {
             return true;
         }
         let drivers = volumes().filter_map(|volume| self.driver(pod, volume));
-        drivers
-            .filter_map(|name| {
-                self.request
-                    .objects
-                    .get("storage.k8s.io", "csidrivers", "", &name)
-            })
-            .any(|driver| {
+        drivers.filter_map(|name| self.request.objects.get("storage.k8s.io", "csidrivers", "", &name)).any(
+            |driver| {
                 let requests = driver["spec"]["tokenRequests"].as_array().into_iter().flatten();
-                requests
-                    .into_iter()
-                    .any(|request| text(&request["audience"]) == audience)
-            })
+                requests.into_iter().any(|request| text(&request["audience"]) == audience)
+            },
+        )
     }
 
     /// The CSI driver behind a volume: named by it, or by the persistent volume of its claim.
@@ -477,19 +426,10 @@ fn plural(vertex: Vertex) -> &'static str {
 /// Labels that differ and that a kubelet may not write: those that steer workloads.
 fn forbidden_labels(new: &Value, old: &Value) -> Vec<String> {
     let empty = Map::new();
-    let (new, old) = (
-        new.as_object().unwrap_or(&empty),
-        old.as_object().unwrap_or(&empty),
-    );
-    let keys: BTreeSet<&String> = new
-        .keys()
-        .chain(old.keys())
-        .filter(|key| new.get(*key) != old.get(*key))
-        .collect();
-    keys.into_iter()
-        .filter(|key| is_forbidden(key))
-        .cloned()
-        .collect()
+    let (new, old) = (new.as_object().unwrap_or(&empty), old.as_object().unwrap_or(&empty));
+    let keys: BTreeSet<&String> =
+        new.keys().chain(old.keys()).filter(|key| new.get(*key) != old.get(*key)).collect();
+    keys.into_iter().filter(|key| is_forbidden(key)).cloned().collect()
 }
 
 fn is_forbidden(label: &str) -> bool {
@@ -508,10 +448,7 @@ fn is_forbidden(label: &str) -> bool {
     ];
     let domain = label.split_once('/').map_or("", |(domain, _)| domain);
     let below = |parent: &str| {
-        domain == parent
-            || domain
-                .strip_suffix(parent)
-                .is_some_and(|rest| rest.ends_with('.'))
+        domain == parent || domain.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.'))
     };
     if below("node-restriction.kubernetes.io") {
         return true;

@@ -72,18 +72,14 @@ fn resolve(request: Request<'_>, pod: &mut Value) -> Result<(), ApiError> {
             }
         },
     };
-    let value = class
-        .as_ref()
-        .map_or(0, |class| class["value"].as_i64().unwrap_or_default());
+    let value = class.as_ref().map_or(0, |class| class["value"].as_i64().unwrap_or_default());
     if let Some(asked) = pod["spec"]["priority"].as_i64().filter(|asked| *asked != value) {
         let why = format!(
             "the integer value of priority ({asked}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
         );
         return Err(request.forbidden(Some(pod), &why));
     }
-    let policy = class
-        .as_ref()
-        .map_or("PreemptLowerPriority", |class| text(&class["preemptionPolicy"]));
+    let policy = class.as_ref().map_or("PreemptLowerPriority", |class| text(&class["preemptionPolicy"]));
     let asked = text(&pod["spec"]["preemptionPolicy"]);
     if !policy.is_empty() && !asked.is_empty() && asked != policy {
         let why = format!(

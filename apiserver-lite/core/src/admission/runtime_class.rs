@@ -25,9 +25,7 @@ impl Plugin for RuntimeClass {
                 }
             },
         };
-        let fixed = class
-            .as_ref()
-            .map_or(&Value::Null, |class| &class["overhead"]["podFixed"]);
+        let fixed = class.as_ref().map_or(&Value::Null, |class| &class["overhead"]["podFixed"]);
         let asked = pod["spec"]
             .get("overhead")
             .filter(|overhead| overhead.as_object().is_some_and(|o| !o.is_empty()));
@@ -56,15 +54,10 @@ fn schedule(request: Request<'_>, pod: &mut Value, scheduling: &Value) -> Result
         }
         pod["spec"]["nodeSelector"][key.as_str()] = value.clone();
     }
-    let wanted = scheduling["tolerations"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let wanted = scheduling["tolerations"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !wanted.is_empty() {
         let tolerations = list(&mut pod["spec"], "tolerations");
-        let missing = wanted
-            .iter()
-            .filter(|toleration| !tolerations.contains(toleration));
+        let missing = wanted.iter().filter(|toleration| !tolerations.contains(toleration));
         let missing: Vec<Value> = missing.cloned().collect();
         tolerations.extend(missing);
     }

@@ -40,10 +40,7 @@ impl Plugin for ServiceAccount {
         if automount {
             mount_token(&mut pod["spec"], request.suffix);
         }
-        let pull_secrets = account["imagePullSecrets"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let pull_secrets = account["imagePullSecrets"].as_array().map(Vec::as_slice).unwrap_or_default();
         if !pull_secrets.is_empty() && list(&mut pod["spec"], "imagePullSecrets").is_empty() {
             pod["spec"]["imagePullSecrets"] = pull_secrets.into();
         }
@@ -52,9 +49,7 @@ impl Plugin for ServiceAccount {
 }
 
 fn is_mirror(pod: &Value) -> bool {
-    pod["metadata"]["annotations"]
-        .get("kubernetes.io/config.mirror")
-        .is_some()
+    pod["metadata"]["annotations"].get("kubernetes.io/config.mirror").is_some()
 }
 
 /// A mirror pod stands for a static one, which cannot use the API's objects.
@@ -63,10 +58,7 @@ fn validate_mirror(request: Request<'_>, pod: &Value) -> Result<(), ApiError> {
     if !text(&pod["spec"]["serviceAccountName"]).is_empty() {
         return refuse("a mirror pod may not reference service accounts");
     }
-    if referenced(pod, "", "")
-        .iter()
-        .any(|(vertex, _, _)| *vertex == Vertex::Secret)
-    {
+    if referenced(pod, "", "").iter().any(|(vertex, _, _)| *vertex == Vertex::Secret) {
         return refuse("a mirror pod may not reference secrets");
     }
     let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
@@ -81,21 +73,12 @@ fn validate_mirror(request: Request<'_>, pod: &Value) -> Result<(), ApiError> {
 /// Adds the projected volume, and its mount to each container that has nothing at the path yet.
 fn mount_token(spec: &mut Value, suffix: &str) {
     let volumes = spec["volumes"].as_array().into_iter().flatten();
-    let existing = volumes
-        .map(|volume| text(&volume["name"]))
-        .find(|name| name.starts_with(VOLUME_PREFIX));
+    let existing = volumes.map(|volume| text(&volume["name"])).find(|name| name.starts_with(VOLUME_PREFIX));
     let existing = existing.map(str::to_owned);
-    let name = existing
-        .clone()
-        .unwrap_or_else(|| format!("{VOLUME_PREFIX}{suffix}"));
+    let name = existing.clone().unwrap_or_else(|| format!("{VOLUME_PREFIX}{suffix}"));
     let mut mounted = false;
     for field in ["initContainers", "containers"] {
-        for container in spec
-            .get_mut(field)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+        for container in spec.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten() {
             let mounts = list(container, "volumeMounts");
             if !mounts.iter().any(|mount| mount["mountPath"] == MOUNT_PATH) {
                 mounts.push(json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH}));
@@ -104,13 +87,11 @@ fn mount_token(spec: &mut Value, suffix: &str) {
         }
     }
     if mounted && existing.is_none() {
-        list(spec, "volumes").push(
-            json!({"name": name, "projected": {"defaultMode": 420, "sources": [
-                {"serviceAccountToken": {"expirationSeconds": EXPIRATION_S, "path": "token"}},
-                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-                {"downwardAPI": {"items": [{"path": "namespace",
-                    "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
-            ]}}),
-        );
+        list(spec, "volumes").push(json!({"name": name, "projected": {"defaultMode": 420, "sources": [
+            {"serviceAccountToken": {"expirationSeconds": EXPIRATION_S, "path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "namespace",
+                "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
+        ]}}));
     }
 }

@@ -43,24 +43,15 @@ fn world() -> World {
 
 /// `USER VERB GROUP/RESOURCE[/SUB] NAMESPACE NAME`, `-` for empty.
 fn attributes(line: &str) -> (Attributes, Operation) {
-    let words: Vec<&str> = line
-        .split(' ')
-        .map(|word| if word == "-" { "" } else { word })
-        .collect();
-    let [user, verb, path, namespace, name] = words.as_slice() else {
-        panic!("{line}")
-    };
+    let words: Vec<&str> = line.split(' ').map(|word| if word == "-" { "" } else { word }).collect();
+    let [user, verb, path, namespace, name] = words.as_slice() else { panic!("{line}") };
     let parts: Vec<&str> = path.split('/').collect();
     let operation = match *verb {
         "create" => Operation::Create,
         "delete" => Operation::Delete,
         _ => Operation::Update,
     };
-    let groups: &[&str] = if user.starts_with("system:node:") {
-        &["system:nodes"]
-    } else {
-        &[]
-    };
+    let groups: &[&str] = if user.starts_with("system:node:") { &["system:nodes"] } else { &[] };
     let attributes = Attributes {
         user: Identity::new(user, groups),
         verb: (*verb).to_owned(),
@@ -95,10 +86,7 @@ fn run(world: &World, line: &str, object: Value, old: Option<&Value>) -> Result<
 }
 
 fn refused(world: &World, line: &str, object: Value, old: Option<&Value>) -> String {
-    run(world, line, object, old)
-        .map(|object| object.to_string())
-        .unwrap_err()
-        .message
+    run(world, line, object, old).map(|object| object.to_string()).unwrap_err().message
 }
 
 fn pod(spec: Value) -> Value {
@@ -109,10 +97,7 @@ fn pod(spec: Value) -> Value {
 
 #[test]
 fn a_pod_gets_account_token_priority_and_tolerations() {
-    let world = world().with(
-        "serviceaccounts/a/default",
-        json!({"imagePullSecrets": [{"name": "pull"}]}),
-    );
+    let world = world().with("serviceaccounts/a/default", json!({"imagePullSecrets": [{"name": "pull"}]}));
     let got = run(&world, "jane create /pods a -", pod(json!({})), None).unwrap();
     let toleration = |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
     assert_eq!(
@@ -130,19 +115,12 @@ fn a_pod_gets_account_token_priority_and_tolerations() {
                     "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}}]}}],
         })
     );
-    assert_eq!(
-        run(&world, "jane create /pods a -", got.clone(), None).unwrap(),
-        got,
-        "twice is once"
-    );
+    assert_eq!(run(&world, "jane create /pods a -", got.clone(), None).unwrap(), got, "twice is once");
 }
 
 #[test]
 fn no_token_where_the_pod_or_the_account_says_so() {
-    let opted_out = world().with(
-        "serviceaccounts/a/default",
-        json!({"automountServiceAccountToken": false}),
-    );
+    let opted_out = world().with("serviceaccounts/a/default", json!({"automountServiceAccountToken": false}));
     for (world, spec, mounted) in [
         (world(), json!({}), true),
         (world(), json!({"automountServiceAccountToken": false}), false),
@@ -157,10 +135,7 @@ fn no_token_where_the_pod_or_the_account_says_so() {
 #[test]
 fn namespaces() {
     let refused = |line: &str| refused(&world(), line, json!({"metadata": {"name": "c"}}), None);
-    assert_eq!(
-        refused("jane create /configmaps none -"),
-        "namespaces \"none\" not found"
-    );
+    assert_eq!(refused("jane create /configmaps none -"), "namespaces \"none\" not found");
     assert_eq!(
         refused("jane create /configmaps going -"),
         "configmaps \"c\" is forbidden: unable to create new content in namespace going because it is being terminated"
@@ -169,28 +144,14 @@ fn namespaces() {
         refused("jane delete /namespaces kube-system kube-system"),
         "namespaces \"kube-system\" is forbidden: this namespace may not be deleted"
     );
-    let passes = |line: &str| {
-        run(
-            &world(),
-            line,
-            json!({"metadata": {"name": "c"}}),
-            Some(&json!({})),
-        )
-        .is_ok()
-    };
+    let passes =
+        |line: &str| run(&world(), line, json!({"metadata": {"name": "c"}}), Some(&json!({}))).is_ok();
     assert!(passes("jane update /configmaps going c"));
     assert!(passes("jane delete /configmaps none c"));
     assert!(passes("jane delete /namespaces a a"));
-    assert!(passes(
-        "jane create authorization.k8s.io/localsubjectaccessreviews none -"
-    ));
-    let error = run(
-        &world(),
-        "jane create /configmaps going -",
-        json!({"metadata": {"name": "c"}}),
-        None,
-    )
-    .unwrap_err();
+    assert!(passes("jane create authorization.k8s.io/localsubjectaccessreviews none -"));
+    let error = run(&world(), "jane create /configmaps going -", json!({"metadata": {"name": "c"}}), None)
+        .unwrap_err();
     assert_eq!(
         error.details,
         json!({"name": "c", "kind": "configmaps", "causes": [{"reason": "NamespaceTerminating",
@@ -200,12 +161,7 @@ fn namespaces() {
 
 #[test]
 fn a_missing_account_is_named() {
-    let got = refused(
-        &world(),
-        "jane create /pods a -",
-        pod(json!({"serviceAccountName": "x"})),
-        None,
-    );
+    let got = refused(&world(), "jane create /pods a -", pod(json!({"serviceAccountName": "x"})), None);
     let want =
         "pods \"p\" is forbidden: error looking up service account a/x: serviceaccount \"x\" not found";
     assert_eq!(got, want);
@@ -214,32 +170,21 @@ fn a_missing_account_is_named() {
 /// The messages are those of `admission.json`, case `priority`.
 #[test]
 fn priorities() {
-    let world = world()
-        .with(
-            "priorityclasses//kg-prio",
-            json!({"value": 1000, "preemptionPolicy": "Never"}),
-        )
-        .with(
+    let world =
+        world().with("priorityclasses//kg-prio", json!({"value": 1000, "preemptionPolicy": "Never"})).with(
             "priorityclasses//kg-def",
             json!({"value": 5, "globalDefault": true, "preemptionPolicy": "PreemptLowerPriority"}),
         );
     let seen = |spec: Value| {
         let got = run(&world, "jane create /pods a -", pod(spec), None).unwrap();
-        [
-            &got["spec"]["priority"],
-            &got["spec"]["preemptionPolicy"],
-            &got["spec"]["priorityClassName"],
-        ]
-        .map(Value::clone)
+        [&got["spec"]["priority"], &got["spec"]["preemptionPolicy"], &got["spec"]["priorityClassName"]]
+            .map(Value::clone)
     };
     assert_eq!(
         seen(json!({"priorityClassName": "kg-prio"})),
         [json!(1000), json!("Never"), json!("kg-prio")]
     );
-    assert_eq!(
-        seen(json!({})),
-        [json!(5), json!("PreemptLowerPriority"), json!("kg-def")]
-    );
+    assert_eq!(seen(json!({})), [json!(5), json!("PreemptLowerPriority"), json!("kg-def")]);
     let no = |spec: Value| refused(&world, "jane create /pods a -", pod(spec), None);
     assert_eq!(
         no(json!({"priorityClassName": "kg-prio", "priority": 7})),
@@ -255,12 +200,7 @@ fn priorities() {
     );
     let second = json!({"metadata": {"name": "kg-def2"}, "globalDefault": true, "value": 5});
     assert_eq!(
-        refused(
-            &world,
-            "jane create scheduling.k8s.io/priorityclasses - -",
-            second,
-            None
-        ),
+        refused(&world, "jane create scheduling.k8s.io/priorityclasses - -", second, None),
         "priorityclasses.scheduling.k8s.io \"kg-def2\" is forbidden: PriorityClass kg-def is already marked as default. Only one default can exist"
     );
     assert_eq!(
@@ -284,10 +224,7 @@ fn runtime_classes() {
     let got = create(json!({"runtimeClassName": "kg-rta"})).unwrap();
     assert_eq!(got["spec"]["overhead"], json!({"cpu": "250m"}));
     assert_eq!(got["spec"]["nodeSelector"], json!({"a": "b"}));
-    assert_eq!(
-        got["spec"]["tolerations"][2],
-        json!({"key": "a", "operator": "Exists"})
-    );
+    assert_eq!(got["spec"]["tolerations"][2], json!({"key": "a", "operator": "Exists"}));
     let no = |spec: Value| create(spec).unwrap_err().message;
     assert_eq!(
         no(json!({"runtimeClassName": "kg-rta", "nodeSelector": {"a": "c"}})),
@@ -306,48 +243,23 @@ fn runtime_classes() {
 fn default_classes() {
     let marked = |annotation: &str| json!({"metadata": {"annotations": {annotation: "true"}}});
     let world = world()
-        .with(
-            "storageclasses//kg-dsc",
-            marked("storageclass.kubernetes.io/is-default-class"),
-        )
+        .with("storageclasses//kg-dsc", marked("storageclass.kubernetes.io/is-default-class"))
         .with("storageclasses//other", json!({}))
-        .with(
-            "ingressclasses//kg-dic",
-            marked("ingressclass.kubernetes.io/is-default-class"),
-        );
+        .with("ingressclasses//kg-dic", marked("ingressclass.kubernetes.io/is-default-class"));
     let claim = |spec: Value| {
-        run(
-            &world,
-            "jane create /persistentvolumeclaims a -",
-            json!({"spec": spec}),
-            None,
-        )
-        .unwrap()
+        run(&world, "jane create /persistentvolumeclaims a -", json!({"spec": spec}), None).unwrap()
     };
     assert_eq!(claim(json!({}))["spec"]["storageClassName"], "kg-dsc");
-    assert_eq!(
-        claim(json!({"storageClassName": ""}))["spec"]["storageClassName"],
-        ""
-    );
-    let ingress = run(
-        &world,
-        "jane create networking.k8s.io/ingresses a -",
-        json!({"spec": {}}),
-        None,
-    )
-    .unwrap();
+    assert_eq!(claim(json!({"storageClassName": ""}))["spec"]["storageClassName"], "");
+    let ingress =
+        run(&world, "jane create networking.k8s.io/ingresses a -", json!({"spec": {}}), None).unwrap();
     assert_eq!(ingress["spec"]["ingressClassName"], "kg-dic");
 }
 
 #[test]
 fn nodes_start_tainted() {
-    let got = run(
-        &world(),
-        "jane create /nodes - -",
-        json!({"metadata": {"name": "n"}, "spec": {}}),
-        None,
-    )
-    .unwrap();
+    let got = run(&world(), "jane create /nodes - -", json!({"metadata": {"name": "n"}, "spec": {}}), None)
+        .unwrap();
     assert_eq!(
         got["spec"]["taints"],
         json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}])
@@ -377,30 +289,18 @@ mod nodes {
                 "pods/a/mine",
                 json!({"metadata": {"uid": "u1"}, "spec": {"nodeName": "n", "volumes": volumes}}),
             )
-            .with(
-                "pods/a/theirs",
-                json!({"metadata": {"uid": "u2"}, "spec": {"nodeName": "m"}}),
-            )
+            .with("pods/a/theirs", json!({"metadata": {"uid": "u2"}, "spec": {"nodeName": "m"}}))
     }
 
     fn check(what: &str, object: Value, old: Value, want: Result<(), &str>) {
         let got = run(&nodes(), &format!("{N} {what}"), object, Some(&old));
-        assert_eq!(
-            got.map(drop).map_err(|error| error.message),
-            want.map_err(str::to_owned),
-            "{what}"
-        );
+        assert_eq!(got.map(drop).map_err(|error| error.message), want.map_err(str::to_owned), "{what}");
     }
 
     #[test]
     fn own_pods_only() {
         let status = |node: &str, label: &str| json!({"metadata": {"labels": {"a": label}}, "spec": {"nodeName": node}});
-        check(
-            "update /pods/status a mine",
-            status("n", "1"),
-            status("n", "1"),
-            Ok(()),
-        );
+        check("update /pods/status a mine", status("n", "1"), status("n", "1"), Ok(()));
         check(
             "update /pods/status a mine",
             status("n", "2"),
@@ -450,12 +350,7 @@ mod nodes {
             pod
         };
         let owner = |uid: &str| json!({"apiVersion": "v1", "kind": "Node", "name": "n", "uid": uid, "controller": true});
-        check(
-            "create /pods a -",
-            mirror(owner("node-uid"), json!({})),
-            Value::Null,
-            Ok(()),
-        );
+        check("create /pods a -", mirror(owner("node-uid"), json!({})), Value::Null, Ok(()));
         check(
             "create /pods a -",
             mirror(owner("old"), json!({})),
@@ -491,10 +386,7 @@ mod nodes {
         );
         check(
             "create /nodes - -",
-            node(
-                json!({"x.kubernetes.io/a": "1", "node-restriction.kubernetes.io/b": "1"}),
-                json!([]),
-            ),
+            node(json!({"x.kubernetes.io/a": "1", "node-restriction.kubernetes.io/b": "1"}), json!([])),
             Value::Null,
             Err(
                 "nodes \"n\" is forbidden: node \"n\" is not allowed to set the following labels: node-restriction.kubernetes.io/b, x.kubernetes.io/a",
@@ -530,12 +422,7 @@ mod nodes {
         check(token, ask("mine", "u1", json!([])), Value::Null, Ok(()));
         let prefix = "serviceaccounts \"default\" is forbidden: ";
         let no = |why: &str| format!("{prefix}{why}");
-        check(
-            token,
-            json!({"spec": {}}),
-            Value::Null,
-            Err(&no("node requested token not bound to a pod")),
-        );
+        check(token, json!({"spec": {}}), Value::Null, Err(&no("node requested token not bound to a pod")));
         check(
             token,
             ask("mine", "", json!([])),
@@ -546,9 +433,7 @@ mod nodes {
             token,
             ask("theirs", "u2", json!([])),
             Value::Null,
-            Err(&no(
-                "node requested token bound to a pod scheduled on a different node",
-            )),
+            Err(&no("node requested token bound to a pod scheduled on a different node")),
         );
         check(
             token,
@@ -565,12 +450,7 @@ mod nodes {
         let world = nodes().with("namespaces//kube-node-lease", json!({}));
         let create = |name: &str| {
             let lease = json!({"metadata": {"name": name}});
-            run(
-                &world,
-                "system:node:n create coordination.k8s.io/leases kube-node-lease -",
-                lease,
-                None,
-            )
+            run(&world, "system:node:n create coordination.k8s.io/leases kube-node-lease -", lease, None)
         };
         assert!(create("n").is_ok());
         let want = "leases.coordination.k8s.io \"m\" is forbidden: can only access node lease with the same name as the requesting node";

@@ -40,10 +40,7 @@ impl Plugin for TaintNodesByCondition {
             return Ok(());
         }
         let taints = list(&mut node["spec"], "taints");
-        if !taints
-            .iter()
-            .any(|taint| taint["key"] == NOT_READY && taint["effect"] == "NoSchedule")
-        {
+        if !taints.iter().any(|taint| taint["key"] == NOT_READY && taint["effect"] == "NoSchedule") {
             taints.push(json!({"key": NOT_READY, "effect": "NoSchedule"}));
         }
         Ok(())

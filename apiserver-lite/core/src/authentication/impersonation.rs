@@ -28,11 +28,7 @@ pub fn wanted<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Result<O
             "impersonate-group" => wanted.groups.push(value.to_owned()),
             _ => {
                 if let Some(key) = name.strip_prefix(EXTRA_PREFIX) {
-                    wanted
-                        .extra
-                        .entry(unescape(key))
-                        .or_default()
-                        .push(value.to_owned());
+                    wanted.extra.entry(unescape(key)).or_default().push(value.to_owned());
                 }
             }
         }
@@ -71,12 +67,7 @@ pub fn impersonate(
         _ => (!has(AUTHENTICATED) && !has(UNAUTHENTICATED)).then_some(AUTHENTICATED),
     };
     groups.extend(implied.map(str::to_owned));
-    Ok(Identity {
-        user: wanted.user,
-        uid: wanted.uid,
-        groups,
-        extra: wanted.extra,
-    })
+    Ok(Identity { user: wanted.user, uid: wanted.uid, groups, extra: wanted.extra })
 }
 
 /// One permission for each part: user, groups, extra values, uid.
@@ -100,11 +91,7 @@ fn required(requestor: &Identity, wanted: &Wanted) -> Vec<Attributes> {
     }];
     required.extend(wanted.groups.iter().map(|group| ask("", "groups", "", "", group)));
     for (key, values) in &wanted.extra {
-        required.extend(
-            values
-                .iter()
-                .map(|value| ask(GROUP, "userextras", key, "", value)),
-        );
+        required.extend(values.iter().map(|value| ask(GROUP, "userextras", key, "", value)));
     }
     if !wanted.uid.is_empty() {
         required.push(ask(GROUP, "uids", "", "", &wanted.uid));
@@ -123,9 +110,7 @@ fn unescape(key: &str) -> String {
             at += 1;
             continue;
         }
-        let digits = key
-            .get(at + 1..at + 3)
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let digits = key.get(at + 1..at + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         let Some(byte) = digits else { return key.to_owned() };
         out.push(byte);
         at += 3;
@@ -137,19 +122,13 @@ fn unescape(key: &str) -> String {
 fn go_struct(wanted: &Wanted) -> String {
     let strings = |list: &[String]| match list {
         [] => "[]string(nil)".to_owned(),
-        list => format!(
-            "[]string{{{}}}",
-            go_list(list).trim_matches(['[', ']']).replace("\" \"", "\", \"")
-        ),
+        list => format!("[]string{{{}}}", go_list(list).trim_matches(['[', ']']).replace("\" \"", "\", \"")),
     };
     let extra = match wanted.extra.is_empty() {
         true => "map[string][]string(nil)".to_owned(),
         false => {
-            let pairs: Vec<String> = wanted
-                .extra
-                .iter()
-                .map(|(key, values)| format!("{key:?}:{}", strings(values)))
-                .collect();
+            let pairs: Vec<String> =
+                wanted.extra.iter().map(|(key, values)| format!("{key:?}:{}", strings(values))).collect();
             format!("map[string][]string{{{}}}", pairs.join(", "))
         }
     };
@@ -168,11 +147,7 @@ mod tests {
         let mut headers = Vec::new();
         for (name, value) in request["headers"].as_object().unwrap() {
             let values = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
-            headers.extend(
-                values
-                    .iter()
-                    .map(|v| (name.to_lowercase(), v.as_str().unwrap().to_owned())),
-            );
+            headers.extend(values.iter().map(|v| (name.to_lowercase(), v.as_str().unwrap().to_owned())));
         }
         headers
     }
@@ -180,17 +155,10 @@ mod tests {
     #[test]
     fn recorded_impersonations() {
         let authorizer = bootstrapped();
-        let admin = Identity {
-            uid: "admin".into(),
-            ..Identity::new("admin", &["system:masters"])
-        };
+        let admin = Identity { uid: "admin".into(), ..Identity::new("admin", &["system:masters"]) };
         let compared = replay("impersonation", |request, response| {
             let headers = headers_of(request);
-            let wanted = wanted(
-                headers
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.as_str())),
-            );
+            let wanted = wanted(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
             let identity = wanted.and_then(|wanted| match wanted {
                 None => Ok(admin.clone()),
                 Some(wanted) => impersonate(&authorizer, &admin, wanted),
@@ -213,10 +181,7 @@ mod tests {
         let jane = Identity::new("jane", &[]);
         let check = |headers: &[(&'static str, &'static str)], message: &str| {
             let wanted = wanted(headers.iter().copied()).unwrap().unwrap();
-            assert_eq!(
-                impersonate(&authorizer, &jane, wanted).unwrap_err().message,
-                message
-            );
+            assert_eq!(impersonate(&authorizer, &jane, wanted).unwrap_err().message, message);
         };
         check(
             &[("impersonate-user", "joe")],

@@ -15,11 +15,7 @@ const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
 /// Whoever shows no credentials.
 pub fn anonymous() -> Identity {
-    Identity {
-        user: ANONYMOUS.to_owned(),
-        groups: vec![UNAUTHENTICATED.to_owned()],
-        ..Identity::default()
-    }
+    Identity { user: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..Identity::default() }
 }
 
 pub fn service_account_user(namespace: &str, name: &str) -> String {
@@ -28,10 +24,7 @@ pub fn service_account_user(namespace: &str, name: &str) -> String {
 
 /// The groups of every service account of a namespace, without `system:authenticated`.
 pub fn service_account_groups(namespace: &str) -> [String; 2] {
-    [
-        "system:serviceaccounts".to_owned(),
-        format!("system:serviceaccounts:{namespace}"),
-    ]
+    ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]
 }
 
 /// Namespace and name behind a service account's user name; None if the user is none (or is not well formed).
@@ -54,20 +47,11 @@ mod tests {
 
     #[test]
     fn service_account_names() {
-        assert_eq!(
-            split_service_account("system:serviceaccount:a:b.c"),
-            Some(("a", "b.c"))
-        );
-        assert_eq!(
-            split_service_account(&service_account_user("a", "b")),
-            Some(("a", "b"))
-        );
-        for user in [
-            "jane",
-            "system:serviceaccount:A_:x",
-            "system:serviceaccount:a",
-            "system:serviceaccount::x",
-        ] {
+        assert_eq!(split_service_account("system:serviceaccount:a:b.c"), Some(("a", "b.c")));
+        assert_eq!(split_service_account(&service_account_user("a", "b")), Some(("a", "b")));
+        for user in
+            ["jane", "system:serviceaccount:A_:x", "system:serviceaccount:a", "system:serviceaccount::x"]
+        {
             assert_eq!(split_service_account(user), None, "{user}");
         }
         assert_eq!(split_service_account("system:serviceaccount:a:b:c"), None);

@@ -24,17 +24,10 @@ pub fn self_subject_review(identity: &Identity, creation_timestamp: &str) -> Val
 pub fn asked(body: &Value) -> Result<(&str, Vec<String>), ApiError> {
     let token = body["spec"]["token"].as_str().unwrap_or_default();
     if token.is_empty() {
-        return Err(ApiError::bad_request(
-            "token is required for TokenReview in authentication",
-        ));
+        return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
     }
     let audiences = body["spec"]["audiences"].as_array().into_iter().flatten();
-    Ok((
-        token,
-        audiences
-            .filter_map(|audience| audience.as_str().map(str::to_owned))
-            .collect(),
-    ))
+    Ok((token, audiences.filter_map(|audience| audience.as_str().map(str::to_owned)).collect()))
 }
 
 /// The answer to a TokenReview; `body` keeps the metadata that the registry gave it.

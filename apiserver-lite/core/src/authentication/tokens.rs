@@ -53,12 +53,7 @@ impl Grant {
 
 /// Decides about a TokenRequest.
 pub fn grant(request: TokenRequest<'_>, objects: &dyn Objects) -> Result<Grant, ApiError> {
-    let TokenRequest {
-        namespace,
-        service_account: name,
-        body,
-        ..
-    } = request;
+    let TokenRequest { namespace, service_account: name, body, .. } = request;
     match_metadata(request)?;
     let Some(account) = objects.get("", "serviceaccounts", namespace, name) else {
         return Err(ApiError::not_found("", "serviceaccounts", name));
@@ -77,9 +72,7 @@ pub fn grant(request: TokenRequest<'_>, objects: &dyn Objects) -> Result<Grant, 
         asked => asked,
     };
     let bound = bind(request, objects)?;
-    let own_audience = audiences
-        .iter()
-        .all(|audience| request.audiences.contains(audience));
+    let own_audience = audiences.iter().all(|audience| request.audiences.contains(audience));
     let extended = bound.contains_key("pod") && expiration_s == PROJECTED_EXPIRATION_S && own_audience;
 
     let mut private = Map::new();
@@ -89,44 +82,24 @@ pub fn grant(request: TokenRequest<'_>, objects: &dyn Objects) -> Result<Grant, 
     if extended {
         private.insert("warnafter".into(), (request.now.0 + expiration_s).into());
     }
-    let life = if extended {
-        EXTENDED_EXPIRATION_S
-    } else {
-        expiration_s
-    };
+    let life = if extended { EXTENDED_EXPIRATION_S } else { expiration_s };
     let claims = json!({
         "iss": request.issuer, "sub": service_account_user(namespace, name), "aud": audiences, "jti": request.jti,
         "iat": request.now.0, "nbf": request.now.0, "exp": request.now.0 + life, "kubernetes.io": private,
     });
-    Ok(Grant {
-        claims,
-        answer: answer(request, uid, &audiences, expiration_s),
-    })
+    Ok(Grant { claims, answer: answer(request, uid, &audiences, expiration_s) })
 }
 
 fn match_metadata(request: TokenRequest<'_>) -> Result<(), ApiError> {
     let fields = [
-        (
-            "name",
-            request.service_account,
-            "must match the service account name if specified",
-        ),
-        (
-            "namespace",
-            request.namespace,
-            "must match the service account namespace if specified",
-        ),
+        ("name", request.service_account, "must match the service account name if specified"),
+        ("namespace", request.namespace, "must match the service account namespace if specified"),
     ];
     for (field, want, why) in fields {
         let asked = text(&request.body["metadata"][field]);
         if !asked.is_empty() && asked != want {
             let finding = invalid(&format!("metadata.{field}"), &format!("{asked:?}: {why}"));
-            return Err(ApiError::invalid(
-                GROUP,
-                "TokenRequest",
-                request.service_account,
-                &[finding],
-            ));
+            return Err(ApiError::invalid(GROUP, "TokenRequest", request.service_account, &[finding]));
         }
     }
     Ok(())
@@ -150,11 +123,8 @@ fn bind(request: TokenRequest<'_>, objects: &dyn Objects) -> Result<Map<String, 
     if reference.is_null() {
         return Ok(bound);
     }
-    let (kind, name, api_version) = (
-        text(&reference["kind"]),
-        text(&reference["name"]),
-        text(&reference["apiVersion"]),
-    );
+    let (kind, name, api_version) =
+        (text(&reference["kind"]), text(&reference["name"]), text(&reference["apiVersion"]));
     let (claim, plural, namespace) = match (api_version.contains('/'), kind) {
         (false, "Pod") => ("pod", "pods", request.namespace),
         (false, "Secret") => ("secret", "secrets", request.namespace),
@@ -229,11 +199,8 @@ pub fn verify(
         Value::String(one) => vec![one.clone()],
         many => strings(many),
     };
-    let audiences: Vec<String> = token_audiences
-        .iter()
-        .filter(|audience| wanted.contains(audience))
-        .cloned()
-        .collect();
+    let audiences: Vec<String> =
+        token_audiences.iter().filter(|audience| wanted.contains(audience)).cloned().collect();
     if audiences.is_empty() {
         return Err(format!(
             "token audiences {} is invalid for the target audiences {}",
@@ -242,11 +209,7 @@ pub fn verify(
         ));
     }
     let legacy = claims["iss"] == LEGACY_ISSUER;
-    let identity = if legacy {
-        verify_legacy(claims, objects)?
-    } else {
-        verify_bound(claims, now, objects)?
-    };
+    let identity = if legacy { verify_legacy(claims, objects)? } else { verify_bound(claims, now, objects)? };
     Ok(Verified { identity, audiences })
 }
 
@@ -255,18 +218,8 @@ fn verify_bound(claims: &Value, now: Time, objects: &dyn Objects) -> Result<Iden
     let private = &claims["kubernetes.io"];
     let namespace = text(&private["namespace"]);
     let name = text(&private["serviceaccount"]["name"]);
-    let uid = verify_account(
-        namespace,
-        name,
-        text(&private["serviceaccount"]["uid"]),
-        now,
-        objects,
-    )?;
-    let bound = Bound {
-        private,
-        now,
-        objects,
-    };
+    let uid = verify_account(namespace, name, text(&private["serviceaccount"]["uid"]), now, objects)?;
+    let bound = Bound { private, now, objects };
     bound.holds("secret", "secrets", namespace, "service account secret ref")?;
     let pod = bound.holds("pod", "pods", namespace, "service account pod ref")?;
     if pod.is_none() {
@@ -275,10 +228,7 @@ fn verify_bound(claims: &Value, now: Time, objects: &dyn Objects) -> Result<Iden
     let mut extra = BTreeMap::new();
     let mut add = |key: &str, value: &Value| {
         if let Some(value) = value.as_str().filter(|value| !value.is_empty()) {
-            extra.insert(
-                format!("authentication.kubernetes.io/{key}"),
-                vec![value.to_owned()],
-            );
+            extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
         }
     };
     for kind in ["pod", "node"] {
@@ -299,20 +249,12 @@ fn account_identity(
 ) -> Identity {
     let mut groups = service_account_groups(namespace).to_vec();
     groups.push(AUTHENTICATED.to_owned());
-    Identity {
-        user: service_account_user(namespace, name),
-        uid,
-        groups,
-        extra,
-    }
+    Identity { user: service_account_user(namespace, name), uid, groups, extra }
 }
 
 fn verify_time(claims: &Value, now: Time) -> Result<(), String> {
-    let at = |claim: &str| {
-        claims[claim]
-            .as_i64()
-            .or_else(|| claims[claim].as_f64().map(|seconds| seconds as i64))
-    };
+    let at =
+        |claim: &str| claims[claim].as_i64().or_else(|| claims[claim].as_f64().map(|seconds| seconds as i64));
     if at("exp").is_some_and(|expiry| expiry < now.0 - LEEWAY_S) {
         return Err("service account token has expired".to_owned());
     }
@@ -338,9 +280,7 @@ fn verify_account(
         .ok_or_else(|| ApiError::not_found("", "serviceaccounts", name).message)?;
     let uid = text(&account["metadata"]["uid"]);
     if uid != claimed_uid {
-        return Err(format!(
-            "service account UID ({uid}) does not match claim ({claimed_uid})"
-        ));
+        return Err(format!("service account UID ({uid}) does not match claim ({claimed_uid})"));
     }
     if is_deleted(&account, now) {
         return Err(format!("service account {namespace}/{name} has been deleted"));
@@ -363,23 +303,14 @@ impl Bound<'_> {
         }
         let invalidated = || "service account token has been invalidated".to_owned();
         let name = text(&reference["name"]);
-        let object = self
-            .objects
-            .get("", plural, namespace, name)
-            .ok_or_else(invalidated)?;
+        let object = self.objects.get("", plural, namespace, name).ok_or_else(invalidated)?;
         let (uid, claimed) = (text(&object["metadata"]["uid"]), text(&reference["uid"]));
         if uid != claimed {
             let mut kind = claim.to_owned();
             kind[..1].make_ascii_uppercase();
-            return Err(format!(
-                "{kind} UID ({uid}) does not match {what} claim ({claimed})"
-            ));
+            return Err(format!("{kind} UID ({uid}) does not match {what} claim ({claimed})"));
         }
-        if is_deleted(&object, self.now) {
-            Err(invalidated())
-        } else {
-            Ok(Some(()))
-        }
+        if is_deleted(&object, self.now) { Err(invalidated()) } else { Ok(Some(())) }
     }
 }
 
@@ -398,19 +329,10 @@ fn verify_legacy(claims: &Value, objects: &dyn Objects) -> Result<Identity, Stri
     if claims["sub"] != service_account_user(namespace, name) {
         return Err("sub claim is invalid".to_owned());
     }
-    if objects
-        .get("", "secrets", namespace, claim("secret.name"))
-        .is_none()
-    {
+    if objects.get("", "secrets", namespace, claim("secret.name")).is_none() {
         return Err("service account token has been invalidated".to_owned());
     }
-    let uid = verify_account(
-        namespace,
-        name,
-        claim("service-account.uid"),
-        Time(i64::MAX),
-        objects,
-    )?;
+    let uid = verify_account(namespace, name, claim("service-account.uid"), Time(i64::MAX), objects)?;
     Ok(account_identity(namespace, name, uid, BTreeMap::new()))
 }
 
@@ -435,11 +357,7 @@ fn invalid(field: &str, message: &str) -> Finding {
 }
 
 fn strings(list: &Value) -> Vec<String> {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|item| item.as_str().map(str::to_owned))
-        .collect()
+    list.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 fn text(value: &Value) -> &str {

@@ -8,24 +8,12 @@ use serde_json::Value;
 /// Selected roles are taken in the order of their names and a rule that is there already is not taken again. A role that is
 /// itself an aggregate gives what it collects, so that one call settles chains (edit → admin).
 pub fn plan(roles: &[Value]) -> Vec<(String, Vec<Rule>)> {
-    let mut cluster_roles: Vec<&Value> = roles
-        .iter()
-        .filter(|role| role["kind"] == "ClusterRole")
-        .collect();
+    let mut cluster_roles: Vec<&Value> = roles.iter().filter(|role| role["kind"] == "ClusterRole").collect();
     cluster_roles.sort_by_key(|role| name(role));
     let aggregating = cluster_roles.iter().filter(|role| !selectors(role).is_empty());
     aggregating
-        .map(|role| {
-            (
-                name(role).to_owned(),
-                collect(role, &cluster_roles, &mut Vec::new()),
-            )
-        })
-        .filter(|(own, rules)| {
-            cluster_roles
-                .iter()
-                .any(|role| name(role) == own && rules_of(role) != *rules)
-        })
+        .map(|role| (name(role).to_owned(), collect(role, &cluster_roles, &mut Vec::new())))
+        .filter(|(own, rules)| cluster_roles.iter().any(|role| name(role) == own && rules_of(role) != *rules))
         .collect()
 }
 
@@ -34,10 +22,7 @@ fn name(role: &Value) -> &str {
 }
 
 fn selectors(role: &Value) -> &[Value] {
-    role["aggregationRule"]["clusterRoleSelectors"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default()
+    role["aggregationRule"]["clusterRoleSelectors"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn collect(role: &Value, all: &[&Value], above: &mut Vec<String>) -> Vec<Rule> {
@@ -69,21 +54,14 @@ fn selects(selector: &Value, role: &Value) -> bool {
     let label = |key: &str| role["metadata"]["labels"].get(key).and_then(Value::as_str);
     let labels = selector["matchLabels"].as_object().into_iter().flatten();
     let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
-    labels
-        .map(|(key, value)| label(key) == value.as_str())
-        .all(|matched| matched)
-        && expressions
-            .map(|expression| expression_matches(expression, label))
-            .all(|matched| matched)
+    labels.map(|(key, value)| label(key) == value.as_str()).all(|matched| matched)
+        && expressions.map(|expression| expression_matches(expression, label)).all(|matched| matched)
 }
 
 fn expression_matches<'a>(expression: &Value, label: impl Fn(&str) -> Option<&'a str>) -> bool {
     let found = label(expression["key"].as_str().unwrap_or_default());
     let listed = || {
-        let values = expression["values"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let values = expression["values"].as_array().map(Vec::as_slice).unwrap_or_default();
         found.is_some_and(|found| values.iter().any(|value| value == found))
     };
     match expression["operator"].as_str() {
@@ -111,16 +89,9 @@ mod tests {
     }
 
     fn verbs(plan: &[(String, Vec<Rule>)]) -> Vec<String> {
-        let list = |rules: &[Rule]| {
-            rules
-                .iter()
-                .map(|rule| rule.verbs.join("+"))
-                .collect::<Vec<_>>()
-                .join(",")
-        };
-        plan.iter()
-            .map(|(name, rules)| format!("{name}={}", list(rules)))
-            .collect()
+        let list =
+            |rules: &[Rule]| rules.iter().map(|rule| rule.verbs.join("+")).collect::<Vec<_>>().join(",");
+        plan.iter().map(|(name, rules)| format!("{name}={}", list(rules))).collect()
     }
 
     #[test]
@@ -144,11 +115,8 @@ mod tests {
 
     #[test]
     fn a_circle_ends() {
-        let roles = [
-            role("a", "x", Some("y"), ""),
-            role("b", "y", Some("x"), ""),
-            role("c", "x", None, "get"),
-        ];
+        let roles =
+            [role("a", "x", Some("y"), ""), role("b", "y", Some("x"), ""), role("c", "x", None, "get")];
         assert_eq!(verbs(&plan(&roles)), ["a=get", "b=get"]);
     }
 }

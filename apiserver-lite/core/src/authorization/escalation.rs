@@ -21,11 +21,7 @@ pub fn confirm_no_escalation(
     if !relevant || is_master(&attributes.user) || old.is_some_and(|old| only_gc_fields_differ(object, old)) {
         return Ok(());
     }
-    let write = Write {
-        authorizer,
-        attributes,
-        object,
-    };
+    let write = Write { authorizer, attributes, object };
     match attributes.resource.as_str() {
         "roles" | "clusterroles" => write.role(old),
         "rolebindings" | "clusterrolebindings" => write.binding(),
@@ -121,17 +117,8 @@ impl Write<'_> {
 fn everything() -> [Rule; 2] {
     let star = || vec!["*".to_owned()];
     [
-        Rule {
-            verbs: star(),
-            api_groups: star(),
-            resources: star(),
-            ..Rule::default()
-        },
-        Rule {
-            verbs: star(),
-            non_resource_urls: star(),
-            ..Rule::default()
-        },
+        Rule { verbs: star(), api_groups: star(), resources: star(), ..Rule::default() },
+        Rule { verbs: star(), non_resource_urls: star(), ..Rule::default() },
     ]
 }
 

@@ -52,14 +52,12 @@ impl NodeGraph {
                     object.map(|pod| (text(pod, "/spec/nodeName"), pod_references(pod, namespace, name)));
                 self.replace(key(Vertex::Pod), added);
             }
-            "volumeattachments" => self.replace(
-                key(Vertex::VolumeAttachment),
-                own(Vertex::VolumeAttachment, "/spec/nodeName"),
-            ),
-            "resourceslices" => self.replace(
-                key(Vertex::ResourceSlice),
-                own(Vertex::ResourceSlice, "/spec/nodeName"),
-            ),
+            "volumeattachments" => {
+                self.replace(key(Vertex::VolumeAttachment), own(Vertex::VolumeAttachment, "/spec/nodeName"))
+            }
+            "resourceslices" => {
+                self.replace(key(Vertex::ResourceSlice), own(Vertex::ResourceSlice, "/spec/nodeName"))
+            }
             "podcertificaterequests" => self.replace(
                 key(Vertex::PodCertificateRequest),
                 own(Vertex::PodCertificateRequest, "/spec/nodeName"),
@@ -81,12 +79,7 @@ impl NodeGraph {
         }
         let Some((node, targets)) = added else { return };
         for target in &targets {
-            *self
-                .references
-                .entry(target.clone())
-                .or_default()
-                .entry(node.clone())
-                .or_default() += 1;
+            *self.references.entry(target.clone()).or_default().entry(node.clone()).or_default() += 1;
         }
         self.sources.insert(source, (node, targets));
     }
@@ -116,20 +109,14 @@ impl NodeGraph {
             self.volumes_by_secret.retain(|_, volumes| !volumes.is_empty());
         }
         let Some(volume) = object else { return };
-        let claim = (
-            text(volume, "/spec/claimRef/namespace"),
-            text(volume, "/spec/claimRef/name"),
-        );
+        let claim = (text(volume, "/spec/claimRef/namespace"), text(volume, "/spec/claimRef/name"));
         if claim.1.is_empty() {
             return;
         }
         let mut secrets = BTreeSet::new();
         volume_secrets(&volume["spec"], &claim.0, &mut secrets);
         for secret in &secrets {
-            self.volumes_by_secret
-                .entry(secret.clone())
-                .or_default()
-                .insert(name.to_owned());
+            self.volumes_by_secret.entry(secret.clone()).or_default().insert(name.to_owned());
         }
         self.volumes.insert(name.to_owned(), (claim, secrets));
     }
@@ -137,11 +124,7 @@ impl NodeGraph {
     /// Does something bound to the node refer to the object?
     pub fn reaches(&self, node: &str, vertex: Vertex, namespace: &str, name: &str) -> bool {
         let object = (vertex, namespace.to_owned(), name.to_owned());
-        if self
-            .references
-            .get(&object)
-            .is_some_and(|nodes| nodes.contains_key(node))
-        {
+        if self.references.get(&object).is_some_and(|nodes| nodes.contains_key(node)) {
             return true;
         }
         match vertex {
@@ -149,9 +132,7 @@ impl NodeGraph {
                 self.reaches(node, Vertex::PersistentVolumeClaim, namespace, claim)
             }),
             Vertex::Secret => self.volumes_by_secret.get(&object).is_some_and(|volumes| {
-                volumes
-                    .iter()
-                    .any(|v| self.reaches(node, Vertex::PersistentVolume, "", v))
+                volumes.iter().any(|v| self.reaches(node, Vertex::PersistentVolume, "", v))
             }),
             _ => false,
         }
@@ -159,11 +140,7 @@ impl NodeGraph {
 }
 
 fn text(object: &Value, pointer: &str) -> String {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn items<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
@@ -173,10 +150,7 @@ fn items<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
 /// What a pod opens to its node, itself included. A mirror pod opens nothing else: a node can create it at will.
 fn pod_references(pod: &Value, namespace: &str, name: &str) -> BTreeSet<Object> {
     let own = (Vertex::Pod, namespace.to_owned(), name.to_owned());
-    if pod["metadata"]["annotations"]
-        .get("kubernetes.io/config.mirror")
-        .is_some()
-    {
+    if pod["metadata"]["annotations"].get("kubernetes.io/config.mirror").is_some() {
         return BTreeSet::from([own]);
     }
     let mut found = referenced(pod, namespace, name);
@@ -195,9 +169,8 @@ pub fn referenced(pod: &Value, namespace: &str, name: &str) -> BTreeSet<Object> 
     };
     add(Vertex::ServiceAccount, &spec["serviceAccountName"]);
     items(spec, "imagePullSecrets").for_each(|secret| add(Vertex::Secret, &secret["name"]));
-    for container in ["initContainers", "containers", "ephemeralContainers"]
-        .iter()
-        .flat_map(|f| items(spec, f))
+    for container in
+        ["initContainers", "containers", "ephemeralContainers"].iter().flat_map(|f| items(spec, f))
     {
         for env in items(container, "env") {
             add(Vertex::Secret, &env["valueFrom"]["secretKeyRef"]["name"]);
@@ -211,15 +184,9 @@ pub fn referenced(pod: &Value, namespace: &str, name: &str) -> BTreeSet<Object> 
     for volume in items(spec, "volumes") {
         add(Vertex::ConfigMap, &volume["configMap"]["name"]);
         add(Vertex::Secret, &volume["secret"]["secretName"]);
-        add(
-            Vertex::PersistentVolumeClaim,
-            &volume["persistentVolumeClaim"]["claimName"],
-        );
+        add(Vertex::PersistentVolumeClaim, &volume["persistentVolumeClaim"]["claimName"]);
         if let (false, Some(volume)) = (volume["ephemeral"].is_null(), volume["name"].as_str()) {
-            add(
-                Vertex::PersistentVolumeClaim,
-                &Value::from(format!("{name}-{volume}")),
-            );
+            add(Vertex::PersistentVolumeClaim, &Value::from(format!("{name}-{volume}")));
         }
         for source in items(&volume["projected"], "sources") {
             add(Vertex::Secret, &source["secret"]["name"]);
@@ -246,16 +213,8 @@ fn volume_secrets(source: &Value, namespace: &str, found: &mut BTreeSet<Object>)
         "controllerPublishSecretRef",
         "controllerExpandSecretRef",
     ];
-    const SOURCES: [&str; 8] = [
-        "azureFile",
-        "cephfs",
-        "cinder",
-        "flexVolume",
-        "iscsi",
-        "rbd",
-        "scaleIO",
-        "storageos",
-    ];
+    const SOURCES: [&str; 8] =
+        ["azureFile", "cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"];
     let mut add = |namespace: &str, name: &Value| {
         if let Some(name) = name.as_str().filter(|name| !name.is_empty()) {
             found.insert((Vertex::Secret, namespace.to_owned(), name.to_owned()));
@@ -263,17 +222,11 @@ fn volume_secrets(source: &Value, namespace: &str, found: &mut BTreeSet<Object>)
     };
     for kind in SOURCES.iter().chain(&["csi"]) {
         for reference in REFERENCES.iter().map(|field| &source[kind][field]) {
-            add(
-                reference["namespace"].as_str().unwrap_or(namespace),
-                &reference["name"],
-            );
+            add(reference["namespace"].as_str().unwrap_or(namespace), &reference["name"]);
         }
     }
     let file = &source["azureFile"];
-    add(
-        file["secretNamespace"].as_str().unwrap_or(namespace),
-        &file["secretName"],
-    );
+    add(file["secretNamespace"].as_str().unwrap_or(namespace), &file["secretName"]);
 }
 
 #[cfg(test)]
@@ -320,14 +273,8 @@ mod tests {
             (PersistentVolume, "", "pv"),
         ];
         for (vertex, namespace, name) in reached {
-            assert!(
-                graph.reaches("n1", vertex, namespace, name),
-                "{vertex:?} {namespace}/{name}"
-            );
-            assert!(
-                !graph.reaches("n2", vertex, namespace, name),
-                "{vertex:?} {namespace}/{name}"
-            );
+            assert!(graph.reaches("n1", vertex, namespace, name), "{vertex:?} {namespace}/{name}");
+            assert!(!graph.reaches("n2", vertex, namespace, name), "{vertex:?} {namespace}/{name}");
         }
         assert!(!graph.reaches("n1", Secret, "b", "env"));
         graph.observe("pods", "a", "p", None);

@@ -83,10 +83,7 @@ impl Authorizer {
     }
 
     pub fn authorize(&self, attributes: &Attributes) -> Decision {
-        let allow = |reason: String| Decision {
-            allowed: true,
-            reason,
-        };
+        let allow = |reason: String| Decision { allowed: true, reason };
         if is_master(&attributes.user) {
             return allow(String::new());
         }
@@ -101,20 +98,13 @@ impl Authorizer {
             Err(unresolved) if unresolved.is_empty() => {}
             Err(unresolved) => reasons.push(format!("RBAC: {}", join_errors(&unresolved))),
         }
-        Decision {
-            allowed: false,
-            reason: reasons.join("\n"),
-        }
+        Decision { allowed: false, reason: reasons.join("\n") }
     }
 
     /// The 403 answer when the request is not allowed.
     pub fn check(&self, attributes: &Attributes) -> Result<(), ApiError> {
         let decision = self.authorize(attributes);
-        if decision.allowed {
-            Ok(())
-        } else {
-            Err(forbidden(attributes, &decision.reason))
-        }
+        if decision.allowed { Ok(()) } else { Err(forbidden(attributes, &decision.reason)) }
     }
 
     /// The RBAC rules that apply to a user in a namespace, and what could not be resolved.
@@ -154,10 +144,9 @@ pub fn forbidden(attributes: &Attributes, reason: &str) -> ApiError {
     }
     match a.is_resource {
         true => ApiError::forbidden(&a.group, &a.resource, &a.name, &why),
-        false => ApiError {
-            details: json!({}),
-            ..ApiError::new(403, "Forbidden", format!("forbidden: {why}"))
-        },
+        false => {
+            ApiError { details: json!({}), ..ApiError::new(403, "Forbidden", format!("forbidden: {why}")) }
+        }
     }
 }
 
@@ -175,10 +164,7 @@ fn describe(a: &Attributes) -> String {
         "" => "at the cluster scope".to_owned(),
         namespace => format!("in the namespace {namespace:?}"),
     };
-    format!(
-        "User {user:?} cannot {} resource {resource:?} in API group {:?} {place}",
-        a.verb, a.group
-    )
+    format!("User {user:?} cannot {} resource {resource:?} in API group {:?} {place}", a.verb, a.group)
 }
 
 #[cfg(test)]
@@ -193,13 +179,7 @@ pub(crate) mod tests {
         for object in crate::bootstrap::roles_and_bindings() {
             let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
             let plural = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
-            authorizer.observe(
-                rbac::GROUP,
-                &plural,
-                text("namespace"),
-                text("name"),
-                Some(&object),
-            );
+            authorizer.observe(rbac::GROUP, &plural, text("namespace"), text("name"), Some(&object));
         }
         authorizer
     }
@@ -208,9 +188,7 @@ pub(crate) mod tests {
     pub fn replay(case: &str, mut check: impl FnMut(&Value, &Value)) -> usize {
         let golden: Value = serde_json::from_str(GOLDEN).unwrap();
         let steps = golden["cases"][case].as_array().unwrap();
-        steps
-            .iter()
-            .for_each(|step| check(&step["request"], &step["response"]));
+        steps.iter().for_each(|step| check(&step["request"], &step["response"]));
         steps.len()
     }
 
@@ -227,12 +205,7 @@ pub(crate) mod tests {
             ["apis", group, _, rest @ ..] if !rest.is_empty() => (*group, rest),
             _ => {
                 let (verb, path) = (method.to_lowercase(), path.to_owned());
-                return Attributes {
-                    user,
-                    verb,
-                    path,
-                    ..Attributes::default()
-                };
+                return Attributes { user, verb, path, ..Attributes::default() };
             }
         };
         let (namespace, rest) = match rest {
@@ -290,10 +263,7 @@ pub(crate) mod tests {
         };
         check("anonymous", &authorizer, &anonymous);
         let account = |namespace: &str| {
-            let groups = [
-                "system:serviceaccounts",
-                &format!("system:serviceaccounts:{namespace}"),
-            ];
+            let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
             Identity::new(&format!("system:serviceaccount:{namespace}:u"), &groups)
         };
         check("forbidden", &authorizer, &account("kg-auth-forbidden"));
@@ -319,11 +289,7 @@ pub(crate) mod tests {
             path: "/y".into(),
             ..Attributes::default()
         };
-        assert!(
-            authorizer
-                .authorize(&request(Identity::new("a", &[MASTERS])))
-                .allowed
-        );
+        assert!(authorizer.authorize(&request(Identity::new("a", &[MASTERS]))).allowed);
         let binding = json!({"roleRef": {"kind": "ClusterRole", "name": "gone"}, "subjects": [{"kind": "User", "name": "b"}]});
         authorizer.observe(rbac::GROUP, "clusterrolebindings", "", "b", Some(&binding));
         let error = authorizer.check(&request(Identity::new("b", &[]))).unwrap_err();

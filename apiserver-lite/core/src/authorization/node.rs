@@ -12,10 +12,7 @@ const NODE_PREFIX: &str = "system:node:";
 /// The node's name when the user is a kubelet: in `system:nodes` and called `system:node:NAME`.
 pub fn node_name(user: &Identity) -> Option<&str> {
     let name = user.user.strip_prefix(NODE_PREFIX)?;
-    user.groups
-        .iter()
-        .any(|group| group == "system:nodes")
-        .then_some(name)
+    user.groups.iter().any(|group| group == "system:nodes").then_some(name)
 }
 
 /// `Ok` allows; `Err` is a reason, empty where upstream gives none.
@@ -31,14 +28,7 @@ pub fn authorize(graph: &NodeGraph, attributes: &Attributes) -> Option<Answer> {
     if node.is_empty() {
         return Some(Err(format!("unknown node for user {:?}", attributes.user.user)));
     }
-    Some(
-        Request {
-            graph,
-            attributes,
-            node,
-        }
-        .decide(),
-    )
+    Some(Request { graph, attributes, node }.decide())
 }
 
 struct Request<'a> {
@@ -77,10 +67,7 @@ impl Request<'_> {
 
     /// Everything that is not divided by node follows the rules of the role `system:node`.
     fn by_role(&self) -> Answer {
-        match bootstrap::node_rules()
-            .iter()
-            .any(|rule| rule.allows(self.attributes))
-        {
+        match bootstrap::node_rules().iter().any(|rule| rule.allows(self.attributes)) {
             true => Ok(()),
             false => no(""),
         }
@@ -98,18 +85,12 @@ impl Request<'_> {
         let a = self.attributes;
         match self.graph.reaches(self.node, vertex, &a.namespace, &a.name) {
             true => Ok(()),
-            false => Err(format!(
-                "no relationship found between node '{}' and this object",
-                self.node
-            )),
+            false => Err(format!("no relationship found between node '{}' and this object", self.node)),
         }
     }
 
     fn get(&self, vertex: Vertex) -> Answer {
-        match (
-            self.attributes.verb.as_str(),
-            self.attributes.subresource.as_str(),
-        ) {
+        match (self.attributes.verb.as_str(), self.attributes.subresource.as_str()) {
             ("get", "") => self.related(vertex),
             ("get", _) => no("cannot get subresource"),
             _ => no("can only get individual resources of this type"),
@@ -209,14 +190,12 @@ impl Request<'_> {
             // Which node is written is NodeRestriction's to check.
             ("", "create" | "update" | "patch") | ("status", "update" | "patch") => Ok(()),
             ("", "get" | "list" | "watch") if a.name == self.node => Ok(()),
-            ("", "get" | "list" | "watch") if a.name.is_empty() => Err(format!(
-                "node '{}' cannot read all nodes, only its own Node object",
-                self.node
-            )),
-            ("", "get" | "list" | "watch") => Err(format!(
-                "node '{}' cannot read '{}', only its own Node object",
-                self.node, a.name
-            )),
+            ("", "get" | "list" | "watch") if a.name.is_empty() => {
+                Err(format!("node '{}' cannot read all nodes, only its own Node object", self.node))
+            }
+            ("", "get" | "list" | "watch") => {
+                Err(format!("node '{}' cannot read '{}', only its own Node object", self.node, a.name))
+            }
             _ => no(""),
         }
     }
@@ -296,14 +275,8 @@ mod tests {
         check("create - serviceaccounts/token a sa", Ok(()));
         check("create - serviceaccounts/token a default", unrelated());
         check("get - nodes - n", Ok(()));
-        check(
-            "get - nodes - m",
-            no("node 'n' cannot read 'm', only its own Node object"),
-        );
-        check(
-            "list - nodes - -",
-            no("node 'n' cannot read all nodes, only its own Node object"),
-        );
+        check("get - nodes - m", no("node 'n' cannot read 'm', only its own Node object"));
+        check("list - nodes - -", no("node 'n' cannot read all nodes, only its own Node object"));
         check("delete - nodes - n", no(""));
         check("update coordination.k8s.io leases kube-node-lease n", Ok(()));
         check("create coordination.k8s.io leases kube-node-lease -", Ok(()));
@@ -324,10 +297,7 @@ mod tests {
 
     #[test]
     fn others_are_no_nodes() {
-        assert_eq!(
-            node_name(&Identity::new("system:node:n", &["system:masters"])),
-            None
-        );
+        assert_eq!(node_name(&Identity::new("system:node:n", &["system:masters"])), None);
         assert_eq!(node_name(&Identity::new("jane", &["system:nodes"])), None);
     }
 }

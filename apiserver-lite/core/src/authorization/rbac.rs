@@ -38,10 +38,7 @@ pub struct RbacIndex {
 
 /// A rule that applies to a user, and through which binding; or why a binding could not be followed.
 pub enum Visit<'a> {
-    Rule {
-        rule: &'a Rule,
-        source: &'a dyn Fn() -> String,
-    },
+    Rule { rule: &'a Rule, source: &'a dyn Fn() -> String },
     Unresolved(String),
 }
 
@@ -121,10 +118,7 @@ impl RbacIndex {
             };
             let source = || binding.describe(&key, user);
             for rule in rules {
-                if !visitor(Visit::Rule {
-                    rule,
-                    source: &source,
-                }) {
+                if !visitor(Visit::Rule { rule, source: &source }) {
                     return;
                 }
             }
@@ -139,11 +133,7 @@ impl RbacIndex {
             let Some(namespaces) = self.by_subject.get(&subject) else {
                 continue;
             };
-            let wanted = if namespace.is_empty() {
-                vec![""]
-            } else {
-                vec!["", namespace]
-            };
+            let wanted = if namespace.is_empty() { vec![""] } else { vec!["", namespace] };
             for namespace in wanted {
                 let names = namespaces.get(namespace).into_iter().flatten();
                 keys.extend(names.map(|name| (namespace.to_owned(), name.clone())));
@@ -156,21 +146,17 @@ impl RbacIndex {
     pub fn authorize(&self, attributes: &Attributes) -> Result<String, Vec<String>> {
         let mut allowed = None;
         let mut unresolved = Vec::new();
-        self.visit(
-            &attributes.user,
-            &attributes.namespace,
-            &mut |visit| match visit {
-                Visit::Rule { rule, source } if rule.allows(attributes) => {
-                    allowed = Some(format!("RBAC: allowed by {}", source()));
-                    false
-                }
-                Visit::Rule { .. } => true,
-                Visit::Unresolved(text) => {
-                    unresolved.push(text);
-                    true
-                }
-            },
-        );
+        self.visit(&attributes.user, &attributes.namespace, &mut |visit| match visit {
+            Visit::Rule { rule, source } if rule.allows(attributes) => {
+                allowed = Some(format!("RBAC: allowed by {}", source()));
+                false
+            }
+            Visit::Rule { .. } => true,
+            Visit::Unresolved(text) => {
+                unresolved.push(text);
+                true
+            }
+        });
         allowed.ok_or(unresolved)
     }
 
@@ -190,18 +176,12 @@ impl RbacIndex {
 
 impl Binding {
     fn parse(object: &Value, namespace: &str) -> Binding {
-        let subjects = object["subjects"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let subjects = object["subjects"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Binding {
             role_kind: text(&object["roleRef"]["kind"]),
             role_name: text(&object["roleRef"]["name"]),
-            subjects: subjects
-                .iter()
-                .filter_map(|subject| parse_subject(subject, namespace))
-                .collect(),
+            subjects: subjects.iter().filter_map(|subject| parse_subject(subject, namespace)).collect(),
         }
     }
 
@@ -210,19 +190,12 @@ impl Binding {
             Subject::User(name) => *name == user.user,
             Subject::Group(name) => user.groups.contains(name),
         };
-        let subject = self
-            .subjects
-            .iter()
-            .find(|(subject, _)| applies(subject))
-            .map_or("", |(_, text)| text);
+        let subject = self.subjects.iter().find(|(subject, _)| applies(subject)).map_or("", |(_, text)| text);
         let (kind, name) = match key.0.as_str() {
             "" => ("ClusterRoleBinding", key.1.clone()),
             namespace => ("RoleBinding", format!("{}/{namespace}", key.1)),
         };
-        format!(
-            "{kind} {name:?} of {} {:?} to {subject}",
-            self.role_kind, self.role_name
-        )
+        format!("{kind} {name:?} of {} {:?} to {subject}", self.role_kind, self.role_name)
     }
 }
 
@@ -232,18 +205,13 @@ fn parse_subject(subject: &Value, binding_namespace: &str) -> Option<(Subject, S
         "User" => Some((Subject::User(name.to_owned()), format!("User {name:?}"))),
         "Group" => Some((Subject::Group(name.to_owned()), format!("Group {name:?}"))),
         "ServiceAccount" => {
-            let namespace = subject["namespace"]
-                .as_str()
-                .filter(|ns| !ns.is_empty())
-                .unwrap_or(binding_namespace);
+            let namespace =
+                subject["namespace"].as_str().filter(|ns| !ns.is_empty()).unwrap_or(binding_namespace);
             if namespace.is_empty() {
                 return None;
             }
             let user = format!("system:serviceaccount:{namespace}:{name}");
-            Some((
-                Subject::User(user),
-                format!("ServiceAccount \"{name}/{namespace}\""),
-            ))
+            Some((Subject::User(user), format!("ServiceAccount \"{name}/{namespace}\"")))
         }
         _ => None,
     }

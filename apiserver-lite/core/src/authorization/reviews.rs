@@ -65,10 +65,7 @@ fn local_subject_access_review(
         findings.push(invalid("spec.resourceAttributes.namespace", &message));
     }
     if !spec["nonResourceAttributes"].is_null() {
-        let message = format!(
-            "{}: disallowed on this kind of request",
-            spec["nonResourceAttributes"]
-        );
+        let message = format!("{}: disallowed on this kind of request", spec["nonResourceAttributes"]);
         findings.push(invalid("spec.nonResourceAttributes", &message));
     }
     refuse(findings)?;
@@ -99,10 +96,7 @@ fn self_subject_rules_review(
     let (rules, unresolved) = authorizer.rules_for(user, namespace);
     let mut errors = unresolved;
     if super::node_name(user).is_some() {
-        errors.insert(
-            0,
-            "node authorizer does not support user rule resolution".to_owned(),
-        );
+        errors.insert(0, "node authorizer does not support user rule resolution".to_owned());
     }
     let mut status = json!({
         "resourceRules": shown(&rules, |rule| !rule.resources.is_empty(), "nonResourceURLs"),
@@ -137,10 +131,7 @@ fn answer(authorizer: &Authorizer, user: Identity, mut body: Value) -> Value {
         status.insert("reason".to_owned(), decision.reason.into());
     }
     body["status"] = status.into();
-    if let Some(attributes) = body
-        .pointer_mut("/spec/resourceAttributes")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(attributes) = body.pointer_mut("/spec/resourceAttributes").and_then(Value::as_object_mut) {
         attributes.retain(|_, value| value != "");
     }
     if body["metadata"].is_null() {
@@ -151,21 +142,14 @@ fn answer(authorizer: &Authorizer, user: Identity, mut body: Value) -> Value {
 
 fn reviewed_user(spec: &Value) -> Identity {
     let list = |value: &Value| -> Vec<String> {
-        value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|item| item.as_str().map(str::to_owned))
-            .collect()
+        value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
     };
     let extra = spec["extra"].as_object().into_iter().flatten();
     Identity {
         user: text(&spec["user"]).to_owned(),
         uid: text(&spec["uid"]).to_owned(),
         groups: list(&spec["groups"]),
-        extra: extra
-            .map(|(key, value)| (key.to_lowercase(), list(value)))
-            .collect(),
+        extra: extra.map(|(key, value)| (key.to_lowercase(), list(value))).collect(),
     }
 }
 
@@ -205,14 +189,12 @@ fn selector(asked: &Value) -> String {
     }
     let requirements = asked["requirements"].as_array().into_iter().flatten();
     let parts =
-        requirements.filter_map(
-            |requirement| match requirement["values"].as_array().map(Vec::as_slice) {
-                Some([value]) if requirement["operator"] == "In" => {
-                    Some(format!("{}={}", text(&requirement["key"]), text(value)))
-                }
-                _ => None,
-            },
-        );
+        requirements.filter_map(|requirement| match requirement["values"].as_array().map(Vec::as_slice) {
+            Some([value]) if requirement["operator"] == "In" => {
+                Some(format!("{}={}", text(&requirement["key"]), text(value)))
+            }
+            _ => None,
+        });
     parts.collect::<Vec<_>>().join(",")
 }
 
@@ -231,19 +213,14 @@ fn validate_attributes(spec: &Value) -> Findings {
         (true, false) | (false, true) => {}
     }
     for name in ["fieldSelector", "labelSelector"] {
-        findings.extend(validate_selector(
-            &resource[name],
-            &format!("spec.resourceAttributes.{name}"),
-        ));
+        findings.extend(validate_selector(&resource[name], &format!("spec.resourceAttributes.{name}")));
     }
     findings
 }
 
 fn validate_selector(selector: &Value, field: &str) -> Option<Finding> {
     let raw = text(&selector["rawSelector"]);
-    let requirements = selector["requirements"]
-        .as_array()
-        .is_some_and(|list| !list.is_empty());
+    let requirements = selector["requirements"].as_array().is_some_and(|list| !list.is_empty());
     match (raw.is_empty(), requirements) {
         _ if selector.is_null() => None,
         (false, true) => {
@@ -264,12 +241,7 @@ fn validate_selector(selector: &Value, field: &str) -> Option<Finding> {
 fn validate_user(spec: &Value) -> Option<Finding> {
     let groups = spec["groups"].as_array().is_some_and(|groups| !groups.is_empty());
     let missing = text(&spec["user"]).is_empty() && !groups;
-    missing.then(|| {
-        invalid(
-            "spec.user",
-            "\"\": at least one of user or group must be specified",
-        )
-    })
+    missing.then(|| invalid("spec.user", "\"\": at least one of user or group must be specified"))
 }
 
 fn validate_metadata(body: &Value, allowed: &[&str], why: &str) -> Option<Finding> {
@@ -277,10 +249,7 @@ fn validate_metadata(body: &Value, allowed: &[&str], why: &str) -> Option<Findin
     let set = |(field, value): (&String, &Value)| {
         !allowed.contains(&field.as_str()) && !value.is_null() && value != ""
     };
-    fields
-        .iter()
-        .any(set)
-        .then(|| invalid("metadata", &format!("{}: {why}", body["metadata"])))
+    fields.iter().any(set).then(|| invalid("metadata", &format!("{}: {why}", body["metadata"])))
 }
 
 fn invalid(field: &str, message: &str) -> Finding {
@@ -293,11 +262,7 @@ fn invalid(field: &str, message: &str) -> Finding {
 
 /// Upstream names neither kind nor object in these answers.
 fn refuse(findings: Findings) -> Result<(), ApiError> {
-    if findings.is_empty() {
-        Ok(())
-    } else {
-        Err(ApiError::invalid(GROUP, "", "", &findings))
-    }
+    if findings.is_empty() { Ok(()) } else { Err(ApiError::invalid(GROUP, "", "", &findings)) }
 }
 
 fn text(value: &Value) -> &str {
@@ -312,17 +277,12 @@ mod tests {
     #[test]
     fn recorded_reviews() {
         let authorizer = bootstrapped();
-        let admin = Identity {
-            uid: "admin".into(),
-            ..Identity::new("admin", &[super::super::MASTERS])
-        };
+        let admin = Identity { uid: "admin".into(), ..Identity::new("admin", &[super::super::MASTERS]) };
         let compared = replay("sar", |request, response| {
             let path = request["path"].as_str().unwrap();
             let resource = path.rsplit('/').next().unwrap().to_owned();
-            let namespace = path
-                .split("/namespaces/")
-                .nth(1)
-                .map_or("", |rest| rest.split('/').next().unwrap());
+            let namespace =
+                path.split("/namespaces/").nth(1).map_or("", |rest| rest.split('/').next().unwrap());
             let attributes = Attributes {
                 user: admin.clone(),
                 group: GROUP.into(),
@@ -343,10 +303,7 @@ mod tests {
     /// The recorder sorts the rules of a rules review.
     fn sort_rules(body: &mut Value) {
         for list in ["resourceRules", "nonResourceRules"] {
-            if let Some(rules) = body
-                .pointer_mut(&format!("/status/{list}"))
-                .and_then(Value::as_array_mut)
-            {
+            if let Some(rules) = body.pointer_mut(&format!("/status/{list}")).and_then(Value::as_array_mut) {
                 rules.sort_by_key(Value::to_string);
             }
         }

@@ -22,10 +22,7 @@ pub struct Rule {
 /// The rules of a role object; a rule that does not decode allows nothing.
 pub fn rules_of(role: &Value) -> Vec<Rule> {
     let rules = role["rules"].as_array().map(Vec::as_slice).unwrap_or_default();
-    rules
-        .iter()
-        .filter_map(|rule| Rule::deserialize(rule).ok())
-        .collect()
+    rules.iter().filter_map(|rule| Rule::deserialize(rule).ok()).collect()
 }
 
 impl Rule {
@@ -34,10 +31,7 @@ impl Rule {
             return false;
         }
         if !attributes.is_resource {
-            return self
-                .non_resource_urls
-                .iter()
-                .any(|owner| url_matches(owner, &attributes.path));
+            return self.non_resource_urls.iter().any(|owner| url_matches(owner, &attributes.path));
         }
         has_or_star(&self.api_groups, &attributes.group)
             && self.allows_resource(&attributes.resource, &attributes.subresource)
@@ -70,9 +64,7 @@ impl Rule {
 
     fn covers_resource(&self, resource: &str) -> bool {
         has(&self.resources, resource)
-            || resource
-                .split_once('/')
-                .is_some_and(|(_, sub)| has(&self.resources, &format!("*/{sub}")))
+            || resource.split_once('/').is_some_and(|(_, sub)| has(&self.resources, &format!("*/{sub}")))
     }
 
     /// The rule as rules of one verb, one resource and one name each.
@@ -91,10 +83,11 @@ impl Rule {
                     if self.resource_names.is_empty() {
                         atoms.push(atom.clone());
                     }
-                    atoms.extend(self.resource_names.iter().map(|name| Rule {
-                        resource_names: one(name),
-                        ..atom.clone()
-                    }));
+                    atoms.extend(
+                        self.resource_names
+                            .iter()
+                            .map(|name| Rule { resource_names: one(name), ..atom.clone() }),
+                    );
                 }
             }
             atoms.extend(self.non_resource_urls.iter().map(|url| Rule {
@@ -208,62 +201,18 @@ mod tests {
     #[test]
     fn what_a_rule_allows() {
         let cases = [
-            (
-                rule("", "pods", "-", "get"),
-                request("get", "", "pods", "a"),
-                true,
-            ),
-            (
-                rule("", "pods", "-", "get"),
-                request("list", "", "pods", ""),
-                false,
-            ),
-            (
-                rule("", "pods", "-", "get"),
-                request("get", "apps", "pods", "a"),
-                false,
-            ),
-            (
-                rule("", "pods", "-", "get"),
-                request("get", "", "pods/log", "a"),
-                false,
-            ),
-            (
-                rule("", "pods/log", "-", "get"),
-                request("get", "", "pods/log", "a"),
-                true,
-            ),
-            (
-                rule("", "pods/log", "-", "get"),
-                request("get", "", "pods", "a"),
-                false,
-            ),
-            (
-                rule("apps", "*/scale", "-", "*"),
-                request("get", "apps", "deployments/scale", "d"),
-                true,
-            ),
-            (
-                rule("apps", "*/scale", "-", "*"),
-                request("get", "apps", "deployments", "d"),
-                false,
-            ),
+            (rule("", "pods", "-", "get"), request("get", "", "pods", "a"), true),
+            (rule("", "pods", "-", "get"), request("list", "", "pods", ""), false),
+            (rule("", "pods", "-", "get"), request("get", "apps", "pods", "a"), false),
+            (rule("", "pods", "-", "get"), request("get", "", "pods/log", "a"), false),
+            (rule("", "pods/log", "-", "get"), request("get", "", "pods/log", "a"), true),
+            (rule("", "pods/log", "-", "get"), request("get", "", "pods", "a"), false),
+            (rule("apps", "*/scale", "-", "*"), request("get", "apps", "deployments/scale", "d"), true),
+            (rule("apps", "*/scale", "-", "*"), request("get", "apps", "deployments", "d"), false),
             (rule("*", "*", "-", "*"), request("patch", "x", "y/z", "d"), true),
-            (
-                rule("", "secrets", "only", "get"),
-                request("get", "", "secrets", "only"),
-                true,
-            ),
-            (
-                rule("", "secrets", "only", "get"),
-                request("get", "", "secrets", "other"),
-                false,
-            ),
-            (
-                rule("", "secrets", "only", "get"),
-                request("get", "", "secrets", ""),
-                false,
-            ),
+            (rule("", "secrets", "only", "get"), request("get", "", "secrets", "only"), true),
+            (rule("", "secrets", "only", "get"), request("get", "", "secrets", "other"), false),
+            (rule("", "secrets", "only", "get"), request("get", "", "secrets", ""), false),
         ];
         for (rule, request, want) in cases {
             assert_eq!(rule.allows(&request), want, "{rule:?} {request:?}");
@@ -273,16 +222,9 @@ mod tests {
     #[test]
     fn paths_match_exactly_or_by_prefix() {
         let urls = |rule: &str, path: &str| {
-            let rule = Rule {
-                verbs: vec!["get".into()],
-                non_resource_urls: vec![rule.into()],
-                ..Rule::default()
-            };
-            rule.allows(&Attributes {
-                verb: "get".into(),
-                path: path.into(),
-                ..Attributes::default()
-            })
+            let rule =
+                Rule { verbs: vec!["get".into()], non_resource_urls: vec![rule.into()], ..Rule::default() };
+            rule.allows(&Attributes { verb: "get".into(), path: path.into(), ..Attributes::default() })
         };
         assert!(urls("*", "/x"));
         assert!(urls("/api/*", "/api/v1"));
@@ -308,11 +250,7 @@ mod tests {
     fn coverage() {
         let cases = [
             (rule("*", "*", "-", "*"), rule("", "pods/log", "a", "get"), true),
-            (
-                rule("", "*/scale", "-", "get"),
-                rule("", "x/scale", "-", "get"),
-                true,
-            ),
+            (rule("", "*/scale", "-", "get"), rule("", "x/scale", "-", "get"), true),
             (rule("", "pods", "a", "get"), rule("", "pods", "-", "get"), false),
             (rule("", "pods", "a,b", "get"), rule("", "pods", "b", "get"), true),
             (rule("", "pods", "-", "get"), rule("", "pods", "-", "*"), false),

@@ -25,9 +25,8 @@ pub fn objects() -> Vec<Value> {
 pub fn roles_and_bindings() -> Vec<Value> {
     let mut objects: Vec<Value> = TABLES.iter().flat_map(|table| text::parse(table)).collect();
     for (name, rules) in crate::authorization::aggregation::plan(&objects) {
-        if let Some(role) = objects
-            .iter_mut()
-            .find(|o| o["kind"] == "ClusterRole" && o["metadata"]["name"] == *name)
+        if let Some(role) =
+            objects.iter_mut().find(|o| o["kind"] == "ClusterRole" && o["metadata"]["name"] == *name)
         {
             role["rules"] = json!(rules);
         }
@@ -39,11 +38,7 @@ pub fn roles_and_bindings() -> Vec<Value> {
 pub fn node_rules() -> &'static [Rule] {
     static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         let roles = text::parse(TABLES[0]);
-        roles
-            .iter()
-            .find(|role| role["metadata"]["name"] == "system:node")
-            .map(rules_of)
-            .unwrap_or_default()
+        roles.iter().find(|role| role["metadata"]["name"] == "system:node").map(rules_of).unwrap_or_default()
     });
     &RULES
 }
@@ -51,9 +46,7 @@ pub fn node_rules() -> &'static [Rule] {
 /// `default`, `kube-node-lease`, `kube-public`, `kube-system`.
 fn namespaces() -> Vec<Value> {
     let namespace = |name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    ["kube-system", "kube-public", "kube-node-lease", "default"]
-        .map(namespace)
-        .to_vec()
+    ["kube-system", "kube-public", "kube-node-lease", "default"].map(namespace).to_vec()
 }
 
 fn priority_classes() -> Vec<Value> {
@@ -67,11 +60,7 @@ fn priority_classes() -> Vec<Value> {
             2_000_000_000,
             "must run in the cluster, but can be moved to another node if necessary.",
         ),
-        class(
-            "system-node-critical",
-            2_000_001_000,
-            "must not be moved from their current node.",
-        ),
+        class("system-node-critical", 2_000_001_000, "must not be moved from their current node."),
     ]
 }
 
@@ -84,13 +73,7 @@ mod tests {
     /// What the server adds to a stored object.
     fn strip(mut object: Value) -> Value {
         if let Some(metadata) = object["metadata"].as_object_mut() {
-            for field in [
-                "creationTimestamp",
-                "managedFields",
-                "resourceVersion",
-                "uid",
-                "generation",
-            ] {
+            for field in ["creationTimestamp", "managedFields", "resourceVersion", "uid", "generation"] {
                 metadata.remove(field);
             }
         }
@@ -105,9 +88,7 @@ mod tests {
         let mut check = |recorded: &Value, kind: &str| {
             let mut recorded = strip(recorded.clone());
             let name = recorded["metadata"]["name"].clone();
-            let own = ours
-                .iter()
-                .find(|o| o["kind"] == *kind && o["metadata"]["name"] == name);
+            let own = ours.iter().find(|o| o["kind"] == *kind && o["metadata"]["name"] == name);
             let own = own.unwrap_or_else(|| panic!("{kind} {name} is missing"));
             recorded["kind"] = own["kind"].clone();
             recorded["apiVersion"] = own["apiVersion"].clone();
@@ -117,19 +98,12 @@ mod tests {
             assert_eq!(strip(own.clone()), recorded, "{kind} {name}");
             compared += 1;
         };
-        for step in golden["cases"]
-            .as_object()
-            .unwrap()
-            .values()
-            .flat_map(|case| case.as_array().unwrap())
-        {
+        for step in golden["cases"].as_object().unwrap().values().flat_map(|case| case.as_array().unwrap()) {
             let body = &step["response"]["body"];
             match body["kind"].as_str() {
-                Some("FlowSchemaList") => body["items"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .for_each(|o| check(o, "FlowSchema")),
+                Some("FlowSchemaList") => {
+                    body["items"].as_array().unwrap().iter().for_each(|o| check(o, "FlowSchema"))
+                }
                 Some("PriorityLevelConfigurationList") => body["items"]
                     .as_array()
                     .unwrap()

@@ -5,10 +5,7 @@ use serde_json::{Value, json};
 /// The tables are part of the program; a line that does not parse is a mistake of ours that every test meets.
 pub fn parse(table: &str) -> Vec<Value> {
     let mut objects: Vec<Value> = Vec::new();
-    for line in table
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
-    {
+    for line in table.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         match line.strip_prefix("  ") {
             Some(line) => add_line(objects.last_mut().expect("the table starts with an object"), line),
             None => objects.push(object(line)),
@@ -37,10 +34,7 @@ fn object(line: &str) -> Value {
         None => object["rules"] = json!([]),
         Some((kind, name)) => {
             object["roleRef"] = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name});
-            let subjects: Vec<Value> = words
-                .filter_map(|word| word.split_once(':'))
-                .map(subject)
-                .collect();
+            let subjects: Vec<Value> = words.filter_map(|word| word.split_once(':')).map(subject).collect();
             if !subjects.is_empty() {
                 object["subjects"] = subjects.into();
             }
@@ -82,9 +76,7 @@ fn add_line(object: &mut Value, line: &str) {
 
 fn rule(words: &[&str]) -> Value {
     let list = |text: &str| -> Value {
-        text.split(',')
-            .map(|item| if item == "core" { "" } else { item })
-            .collect()
+        text.split(',').map(|item| if item == "core" { "" } else { item }).collect()
     };
     match words {
         [verbs, "url", paths] => json!({"verbs": list(verbs), "nonResourceURLs": list(paths)}),

@@ -17,10 +17,7 @@ pub struct Comparison {
 }
 
 pub fn compare(old: &Value, new: &Value, ty: &'static Type) -> Comparison {
-    let mut walk = Walk {
-        comparison: Comparison::default(),
-        path: Vec::new(),
-    };
+    let mut walk = Walk { comparison: Comparison::default(), path: Vec::new() };
     walk.inside(Some(old), Some(new), Inside::Struct(ty));
     walk.comparison
 }
@@ -92,18 +89,18 @@ impl Walk {
             _ if both_empty => self.leaf(old, new),
             Inside::Leaf => self.leaf(old, new),
             Inside::Struct(ty) => match (object(old), object(new)) {
-                (Some(old), Some(new)) => self.fields(old, new, |name| {
-                    ty.field(name).map_or(Inside::Leaf, Inside::of_field)
-                }),
+                (Some(old), Some(new)) => {
+                    self.fields(old, new, |name| ty.field(name).map_or(Inside::Leaf, Inside::of_field))
+                }
                 _ => self.leaf(old, new),
             },
             Inside::Map(value) => match (object(old), object(new)) {
                 (Some(old), Some(new)) => self.fields(old, new, |_| Inside::of(value)),
                 _ => self.leaf(old, new),
             },
-            Inside::List(ty, keys) => self.items(old, new, Inside::of_type(ty), |item| {
-                Some(Step::Keys(item_keys(item, ty, keys)))
-            }),
+            Inside::List(ty, keys) => {
+                self.items(old, new, Inside::of_type(ty), |item| Some(Step::Keys(item_keys(item, ty, keys))))
+            }
             Inside::Set => self.items(old, new, Inside::Leaf, |item| Some(Step::Value(item.to_string()))),
         }
     }
@@ -124,12 +121,7 @@ impl Walk {
         inside: impl Fn(&str) -> Inside,
     ) -> bool {
         for (name, value) in old {
-            self.value(
-                Step::Field(name.clone()),
-                Some(value),
-                new.get(name),
-                inside(name),
-            );
+            self.value(Step::Field(name.clone()), Some(value), new.get(name), inside(name));
         }
         for (name, value) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
             self.value(Step::Field(name.clone()), None, Some(value), inside(name));
@@ -207,24 +199,9 @@ mod tests {
             );
         };
         check(json!({}), json!({}), json!({}), json!({}));
-        check(
-            json!({}),
-            json!({"nodeName": "a"}),
-            json!({"f:nodeName": {}}),
-            json!({}),
-        );
-        check(
-            json!({"nodeName": "a"}),
-            json!({"nodeName": "b"}),
-            json!({"f:nodeName": {}}),
-            json!({}),
-        );
-        check(
-            json!({"nodeName": "a"}),
-            json!({}),
-            json!({}),
-            json!({"f:nodeName": {}}),
-        );
+        check(json!({}), json!({"nodeName": "a"}), json!({"f:nodeName": {}}), json!({}));
+        check(json!({"nodeName": "a"}), json!({"nodeName": "b"}), json!({"f:nodeName": {}}), json!({}));
+        check(json!({"nodeName": "a"}), json!({}), json!({}), json!({"f:nodeName": {}}));
         // A null list was there before; an absent one comes with its items.
         let a = || json!([{"name": "a", "resources": {}}]);
         let inside = || json!({"k:{\"name\":\"a\"}": {".": {}, "f:name": {}, "f:resources": {}}});
@@ -242,31 +219,11 @@ mod tests {
             json!({"f:initContainers": whole.clone()}),
             json!({}),
         );
-        check(
-            json!({"initContainers": a()}),
-            json!({}),
-            json!({}),
-            json!({"f:initContainers": whole}),
-        );
+        check(json!({"initContainers": a()}), json!({}), json!({}), json!({"f:initContainers": whole}));
         // Atomic: a list, a struct, a map.
-        check(
-            json!({}),
-            json!({"tolerations": [{"key": "a"}]}),
-            json!({"f:tolerations": {}}),
-            json!({}),
-        );
-        check(
-            json!({}),
-            json!({"nodeSelector": {"a": "b"}}),
-            json!({"f:nodeSelector": {}}),
-            json!({}),
-        );
-        check(
-            json!({}),
-            json!({"securityContext": {}}),
-            json!({"f:securityContext": {}}),
-            json!({}),
-        );
+        check(json!({}), json!({"tolerations": [{"key": "a"}]}), json!({"f:tolerations": {}}), json!({}));
+        check(json!({}), json!({"nodeSelector": {"a": "b"}}), json!({"f:nodeSelector": {}}), json!({}));
+        check(json!({}), json!({"securityContext": {}}), json!({"f:securityContext": {}}), json!({}));
         check(
             json!({"containers": [{"name": "a"}]}),
             json!({"containers": [{"name": "a", "ports": [{"containerPort": 80}]}]}),

@@ -58,13 +58,7 @@ pub fn manager_name(field_manager: &str, user_agent: &str) -> String {
         return field_manager.to_owned();
     }
     let mut name = String::new();
-    for letter in user_agent
-        .split('/')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| !c.is_control())
-    {
+    for letter in user_agent.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()) {
         if name.len() + letter.len_utf8() > BYTES_MAX {
             break;
         }
@@ -181,9 +175,7 @@ fn changes(
 ) -> Comparison {
     let old = without_managed_fields(match old {
         Some(old) => old.clone(),
-        None => conform(Node::Null, ty)
-            .map(|c| c.value)
-            .unwrap_or_else(|_| json!({})),
+        None => conform(Node::Null, ty).map(|c| c.value).unwrap_or_else(|_| json!({})),
     });
     let new = without_managed_fields(new.clone());
     let mut comparison = compare(&old, &new, ty);
@@ -234,12 +226,7 @@ fn merge_own(managers: &mut Vec<Manager>, own: Manager) {
 /// Joins the oldest Update entries of one version until few enough are left.
 fn forget_ancient(managers: &mut Vec<Manager>) {
     sort(managers);
-    while managers
-        .iter()
-        .filter(|m| m.operation == Operation::Update)
-        .count()
-        > UPDATE_MANAGERS_MAX
-    {
+    while managers.iter().filter(|m| m.operation == Operation::Update).count() > UPDATE_MANAGERS_MAX {
         let Some((first, second)) = oldest_pair(managers) else {
             return;
         };
@@ -266,13 +253,7 @@ fn oldest_pair(managers: &[Manager]) -> Option<(usize, usize)> {
 fn sort(managers: &mut [Manager]) {
     managers.sort_by(|a, b| {
         let key = |m: &Manager| {
-            (
-                m.operation,
-                m.time.clone(),
-                m.name.clone(),
-                m.api_version.clone(),
-                m.subresource.clone(),
-            )
+            (m.operation, m.time.clone(), m.name.clone(), m.api_version.clone(), m.subresource.clone())
         };
         key(a).cmp(&key(b))
     });

@@ -37,11 +37,7 @@ fn canonical(json: &str) -> Option<String> {
     serde_json::from_str::<BTreeMap<String, Value>>(json)
         .ok()
         .and_then(|keys| serde_json::to_string(&keys).ok())
-        .or_else(|| {
-            serde_json::from_str::<Value>(json)
-                .ok()
-                .map(|value| value.to_string())
-        })
+        .or_else(|| serde_json::from_str::<Value>(json).ok().map(|value| value.to_string()))
 }
 
 /// A tree of steps. A node may be in the set or only lead to others.
@@ -106,10 +102,7 @@ impl Set {
     /// None: no `FieldsV1`.
     pub fn parse(fields: &Value) -> Option<Set> {
         let map = fields.as_object()?;
-        let mut set = Set {
-            member: map.is_empty(),
-            below: BTreeMap::new(),
-        };
+        let mut set = Set { member: map.is_empty(), below: BTreeMap::new() };
         for (word, below) in map {
             if word == "." {
                 set.member = true;
@@ -155,12 +148,7 @@ mod tests {
             set(json!({"f:l": {"k:{\"b\":\"x\",\"a\":1}": {}}})).to_fields(),
             json!({"f:l": {"k:{\"a\":1,\"b\":\"x\"}": {}}})
         );
-        for broken in [
-            json!([]),
-            json!({"x": {}}),
-            json!({"q:a": {}}),
-            json!({"k:{": {}}),
-        ] {
+        for broken in [json!([]), json!({"x": {}}), json!({"q:a": {}}), json!({"k:{": {}})] {
             assert_eq!(Set::parse_root(&broken), None, "{broken}");
         }
     }

@@ -13,10 +13,7 @@ fn object(data: Value) -> Value {
 
 fn fields(object: &Value) -> Vec<(String, String, Value)> {
     let managers = read(object).expect("managers");
-    managers
-        .iter()
-        .map(|m| (m.name.clone(), m.time.clone(), m.set.to_fields()))
-        .collect()
+    managers.iter().map(|m| (m.name.clone(), m.time.clone(), m.set.to_fields())).collect()
 }
 
 fn owned(name: &str, time: &str, fields: Value) -> (String, String, Value) {
@@ -28,14 +25,7 @@ fn ownership_moves_with_changes() {
     let kind = config_map();
     let mut first = object(json!({"a": "1", "b": "1"}));
     update(None, &mut first, kind, "one", "", NOW);
-    assert_eq!(
-        fields(&first),
-        [owned(
-            "one",
-            NOW,
-            json!({"f:data": {".": {}, "f:a": {}, "f:b": {}}})
-        )]
-    );
+    assert_eq!(fields(&first), [owned("one", NOW, json!({"f:data": {".": {}, "f:a": {}, "f:b": {}}}))]);
 
     let mut second = object(json!({"a": "2", "c": "1"}));
     update(Some(&first), &mut second, kind, "two", "", "2026-01-01T00:00:01Z");
@@ -43,11 +33,7 @@ fn ownership_moves_with_changes() {
         fields(&second),
         [
             owned("one", NOW, json!({"f:data": {}})),
-            owned(
-                "two",
-                "2026-01-01T00:00:01Z",
-                json!({"f:data": {"f:a": {}, "f:c": {}}})
-            ),
+            owned("two", "2026-01-01T00:00:01Z", json!({"f:data": {"f:a": {}, "f:c": {}}})),
         ]
     );
 
@@ -92,10 +78,8 @@ fn status_belongs_to_its_subresource() {
     let mut new = json!({"metadata": {"name": "d", "labels": {"x": "y"}}, "spec": {"replicas": 9}, "status": {"replicas": 3}});
     update(Some(&old), &mut new, kind, "c", "status", NOW);
     let managers = read(&new).expect("managers");
-    let found: Vec<_> = managers
-        .iter()
-        .map(|m| (m.name.as_str(), m.subresource.as_str(), m.set.to_fields()))
-        .collect();
+    let found: Vec<_> =
+        managers.iter().map(|m| (m.name.as_str(), m.subresource.as_str(), m.set.to_fields())).collect();
     let expected = [
         ("k", "", json!({"f:spec": {"f:replicas": {}}})),
         ("c", "status", json!({"f:status": {"f:replicas": {}}})),
@@ -139,10 +123,7 @@ fn names_of_managers() {
 /// so their comparison with nothing finds at least the recorded fields, and exactly them where the server set nothing.
 #[test]
 fn recorded_creations() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/golden/upstream/api/defaulting.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/upstream/api/defaulting.json");
     let file: Value =
         serde_json::from_slice(&std::fs::read(path).expect("recorded defaulting")).expect("JSON");
     let (mut compared, mut equal) = (0, 0);
@@ -160,26 +141,15 @@ fn recorded_creations() {
         let Some(recorded) = read(body).and_then(|managers| managers.into_iter().find(golden)) else {
             continue;
         };
-        let (group, version) = recorded
-            .api_version
-            .split_once('/')
-            .unwrap_or(("", &recorded.api_version));
+        let (group, version) = recorded.api_version.split_once('/').unwrap_or(("", &recorded.api_version));
         let kind = kinds::by_kind(group, version, body["kind"].as_str().unwrap_or_default()).expect(name);
         let mut object = body.clone();
         update(None, without(&mut object), kind, "golden", "", "<time>");
-        let computed = read(&object)
-            .expect("managers")
-            .pop()
-            .unwrap_or_else(|| panic!("{name}: nothing"))
-            .set;
+        let computed =
+            read(&object).expect("managers").pop().unwrap_or_else(|| panic!("{name}: nothing")).set;
         let mut missing = recorded.set.clone();
         missing.difference(&computed);
-        assert!(
-            missing.is_empty(),
-            "{name}: {}\n{}",
-            missing.to_fields(),
-            computed.to_fields()
-        );
+        assert!(missing.is_empty(), "{name}: {}\n{}", missing.to_fields(), computed.to_fields());
         compared += 1;
         equal += usize::from(computed == recorded.set);
     }

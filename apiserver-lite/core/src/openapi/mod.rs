@@ -23,13 +23,7 @@ enum Document<'a> {
     Version(&'a str, &'a str),
 }
 
-const ROOTS: [&str; 5] = [
-    ".well-known/openid-configuration",
-    "api",
-    "apis",
-    "openid/v1/jwks",
-    "version",
-];
+const ROOTS: [&str; 5] = [".well-known/openid-configuration", "api", "apis", "openid/v1/jwks", "version"];
 
 /// The paths below `/openapi/v3/`, sorted.
 pub fn paths() -> Vec<String> {
@@ -109,19 +103,12 @@ fn make(document: Document<'_>, version: &str) -> Value {
 }
 
 fn of<'a>(group: &'a str, version: &'a str) -> Vec<&'static Kind> {
-    kinds()
-        .iter()
-        .filter(|k| k.group == group && k.version == version)
-        .collect()
+    kinds().iter().filter(|k| k.group == group && k.version == version).collect()
 }
 
 /// `/api/v1`, `/apis/apps/v1`.
 fn root(group: &str, version: &str) -> String {
-    if group.is_empty() {
-        format!("/api/{version}")
-    } else {
-        format!("/apis/{group}/{version}")
-    }
+    if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
 }
 
 #[cfg(test)]

@@ -7,11 +7,8 @@ use kedge_api::kinds::{Kind, Subresource};
 use serde_json::{Map, Value, json};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
-const JSON_YAML_PROTOBUF: &[&str] = &[
-    "application/json",
-    "application/vnd.kubernetes.protobuf",
-    "application/yaml",
-];
+const JSON_YAML_PROTOBUF: &[&str] =
+    &["application/json", "application/vnd.kubernetes.protobuf", "application/yaml"];
 const WATCHABLE: &[&str] = &[
     "application/json",
     "application/json;stream=watch",
@@ -84,23 +81,13 @@ const LOG: &[&str] = &[
 /// The parameters of subresources that are streams and not objects.
 const CONNECT: &[(&str, &[&str])] = &[
     ("attach", &["container", "stderr", "stdin", "stdout", "tty"]),
-    (
-        "exec",
-        &["command", "container", "stderr", "stdin", "stdout", "tty"],
-    ),
+    ("exec", &["command", "container", "stderr", "stdin", "stdout", "tty"]),
     ("portforward", &["ports"]),
     ("proxy", &["path"]),
 ];
 
-const INTEGERS: &[&str] = &[
-    "gracePeriodSeconds",
-    "limit",
-    "limitBytes",
-    "ports",
-    "sinceSeconds",
-    "tailLines",
-    "timeoutSeconds",
-];
+const INTEGERS: &[&str] =
+    &["gracePeriodSeconds", "limit", "limitBytes", "ports", "sinceSeconds", "tailLines", "timeoutSeconds"];
 const BOOLEANS: &[&str] = &[
     "allowWatchBookmarks",
     "follow",
@@ -157,17 +144,9 @@ pub fn of_version(group: &str, version: &str, kinds: &[&'static Kind]) -> Value 
     let id = format!("get{}{}APIResources", camel_group(group), title(version));
     let answer = reference(&format!("{META}.APIResourceList"));
     let base = root(group, version);
-    paths.insert(
-        format!("{base}/"),
-        json!({"get": discovery(&id, answer, JSON_YAML_PROTOBUF)}),
-    );
+    paths.insert(format!("{base}/"), json!({"get": discovery(&id, answer, JSON_YAML_PROTOBUF)}));
     for kind in kinds {
-        Writer {
-            kind,
-            base: &base,
-            paths: &mut paths,
-        }
-        .write();
+        Writer { kind, base: &base, paths: &mut paths }.write();
     }
     Value::Object(paths)
 }
@@ -193,13 +172,7 @@ impl Writer<'_> {
         let operations = [
             self.verb("get", "list", "list", LIST, ""),
             self.verb("post", "create", "create", WRITE, ""),
-            self.verb(
-                "delete",
-                "deletecollection",
-                "deletecollection",
-                DELETE_COLLECTION,
-                "",
-            ),
+            self.verb("delete", "deletecollection", "deletecollection", DELETE_COLLECTION, ""),
         ];
         self.path(&collection, scope, operations);
         let operations = [
@@ -222,20 +195,14 @@ impl Writer<'_> {
     }
 
     fn collection_path(&self) -> String {
-        let namespace = if self.kind.namespaced {
-            "/namespaces/{namespace}"
-        } else {
-            ""
-        };
+        let namespace = if self.kind.namespaced { "/namespaces/{namespace}" } else { "" };
         format!("{}{namespace}/{}", self.base, self.kind.plural)
     }
 
     /// The deprecated paths with `watch` in front.
     fn watches(&mut self) {
         let (kind, namespaced) = (self.kind, if self.kind.namespaced { "Namespaced" } else { "" });
-        let collection = self
-            .collection_path()
-            .replacen(self.base, &format!("{}/watch", self.base), 1);
+        let collection = self.collection_path().replacen(self.base, &format!("{}/watch", self.base), 1);
         let scope: &[&str] = if kind.namespaced { &["namespace"] } else { &[] };
         let id =
             |suffix: &str, namespaced: &str| self.id("watch", namespaced, &format!("{}{suffix}", kind.kind));
@@ -249,11 +216,7 @@ impl Writer<'_> {
         let item = watch(id("", namespaced), "watch");
         let everywhere = watch(id("ListForAllNamespaces", ""), "watchlist");
         self.path(&collection, scope, [list]);
-        self.path(
-            &format!("{collection}/{{name}}"),
-            &[scope, &["name"]].concat(),
-            [item],
-        );
+        self.path(&format!("{collection}/{{name}}"), &[scope, &["name"]].concat(), [item]);
         if kind.namespaced {
             self.path(&format!("{}/watch/{}", self.base, kind.plural), &[], [everywhere]);
         }
@@ -277,13 +240,7 @@ impl Writer<'_> {
         let body = type_of_subresource(subresource).map(|ty| reference(ty.full_name));
         let mut operations = Vec::new();
         for (method, verb, id_verb, action, parameters) in [
-            (
-                "get",
-                "get",
-                "read",
-                "get",
-                if subresource.name == "log" { LOG } else { GET },
-            ),
+            ("get", "get", "read", "get", if subresource.name == "log" { LOG } else { GET }),
             ("post", "create", "create", "post", WRITE),
             ("put", "update", "replace", "put", WRITE),
             ("patch", "patch", "patch", "patch", PATCH),
@@ -292,11 +249,7 @@ impl Writer<'_> {
                 continue;
             }
             let namespaced = if self.kind.namespaced { "Namespaced" } else { "" };
-            let id = self.id(
-                id_verb,
-                namespaced,
-                &format!("{}{}", self.kind.kind, title(subresource.name)),
-            );
+            let id = self.id(id_verb, namespaced, &format!("{}{}", self.kind.kind, title(subresource.name)));
             let mut operation = self.operation(id, action, gvk, parameters);
             let object = body.clone().unwrap_or_else(|| json!({"type": "string"}));
             put_bodies(&mut operation, verb, &object);
@@ -357,33 +310,19 @@ impl Writer<'_> {
             "deletecollection" => ("delete", "Collection", action),
             other => (other, "", other),
         };
-        let namespaced = if kind.namespaced && suffix.is_empty() {
-            "Namespaced"
-        } else {
-            ""
-        };
-        let id = self.id(
-            id_verb,
-            &format!("{collection}{namespaced}"),
-            &format!("{}{suffix}", kind.kind),
-        );
+        let namespaced = if kind.namespaced && suffix.is_empty() { "Namespaced" } else { "" };
+        let id = self.id(id_verb, &format!("{collection}{namespaced}"), &format!("{}{suffix}", kind.kind));
         let mut operation = self.operation(id, action, (kind.group, kind.version, kind.kind), parameters);
         put_bodies(&mut operation, verb, &reference(type_of(kind).full_name));
         if verb == "list" {
-            let list = types()
-                .of(kind.group, kind.version, kind.list_kind)
-                .map(|ty| reference(ty.full_name));
+            let list = types().of(kind.group, kind.version, kind.list_kind).map(|ty| reference(ty.full_name));
             operation["responses"] = responses(&["200"], &list.unwrap_or_default(), WATCHABLE);
         }
         Some((method, operation))
     }
 
     fn id(&self, verb: &str, middle: &str, name: &str) -> String {
-        format!(
-            "{verb}{}{}{middle}{name}",
-            camel_group(self.kind.group),
-            title(self.kind.version)
-        )
+        format!("{verb}{}{}{middle}{name}", camel_group(self.kind.group), title(self.kind.version))
     }
 
     fn operation(&self, id: String, action: &str, gvk: (&str, &str, &str), parameters: &[&str]) -> Value {
@@ -430,44 +369,29 @@ impl Writer<'_> {
 /// The request body and the answers of a verb on an object.
 fn put_bodies(operation: &mut Value, verb: &str, object: &Value) {
     let content = |media: &[&str], schema: &Value| {
-        media
-            .iter()
-            .map(|m| ((*m).to_owned(), json!({"schema": schema})))
-            .collect::<Map<_, _>>()
+        media.iter().map(|m| ((*m).to_owned(), json!({"schema": schema}))).collect::<Map<_, _>>()
     };
     let (body, codes): (Option<Map<String, Value>>, &[&str]) = match verb {
         "create" => (Some(content(&["*/*"], object)), &["200", "201", "202"]),
         "update" => (Some(content(&["*/*"], object)), &["200", "201"]),
-        "patch" => (
-            Some(content(PATCHES, &reference(&format!("{META}.Patch")))),
-            &["200", "201"],
-        ),
-        "delete" => (
-            Some(content(&["*/*"], &reference(&format!("{META}.DeleteOptions")))),
-            &["200", "202"],
-        ),
-        "deletecollection" => (
-            Some(content(&["*/*"], &reference(&format!("{META}.DeleteOptions")))),
-            &["200"],
-        ),
+        "patch" => (Some(content(PATCHES, &reference(&format!("{META}.Patch")))), &["200", "201"]),
+        "delete" => (Some(content(&["*/*"], &reference(&format!("{META}.DeleteOptions")))), &["200", "202"]),
+        "deletecollection" => {
+            (Some(content(&["*/*"], &reference(&format!("{META}.DeleteOptions")))), &["200"])
+        }
         _ => (None, &["200"]),
     };
     if let Some(body) = body {
         operation["requestBody"] = json!({"content": body});
     }
-    let answer = if verb.starts_with("delete") {
-        reference(&format!("{META}.Status"))
-    } else {
-        object.clone()
-    };
+    let answer =
+        if verb.starts_with("delete") { reference(&format!("{META}.Status")) } else { object.clone() };
     operation["responses"] = responses(codes, &answer, JSON_YAML_PROTOBUF);
 }
 
 fn responses(codes: &[&str], answer: &Value, media: &[&str]) -> Value {
-    let content: Map<String, Value> = media
-        .iter()
-        .map(|m| ((*m).to_owned(), json!({"schema": answer})))
-        .collect();
+    let content: Map<String, Value> =
+        media.iter().map(|m| ((*m).to_owned(), json!({"schema": answer}))).collect();
     let mut responses: Map<String, Value> = codes
         .iter()
         .map(|code| {
@@ -476,10 +400,7 @@ fn responses(codes: &[&str], answer: &Value, media: &[&str]) -> Value {
                 "202" => "Accepted",
                 _ => "OK",
             };
-            (
-                (*code).to_owned(),
-                json!({"description": text, "content": content}),
-            )
+            ((*code).to_owned(), json!({"description": text, "content": content}))
         })
         .collect();
     responses.insert("401".to_owned(), json!({"description": "Unauthorized"}));
@@ -513,8 +434,5 @@ fn camel_group(group: &str) -> String {
 
 fn title(word: &str) -> String {
     let mut letters = word.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

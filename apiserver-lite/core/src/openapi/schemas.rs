@@ -29,10 +29,7 @@ pub fn reachable(paths: &Value, own: Option<(&str, &str)>) -> Map<String, Value>
 fn collect(value: &Value, names: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
-            let name = map
-                .get("$ref")
-                .and_then(Value::as_str)
-                .and_then(|r| r.strip_prefix(PREFIX));
+            let name = map.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(PREFIX));
             names.extend(name.map(str::to_owned));
             map.values().for_each(|below| collect(below, names));
         }
@@ -80,11 +77,7 @@ fn gvks(ty: &Type, own: Option<(&str, &str)>) -> Vec<Value> {
 fn object(ty: &'static Type) -> Value {
     let mut schema = json!({"type": "object"});
     if !ty.fields.is_empty() {
-        schema["properties"] = ty
-            .fields
-            .iter()
-            .map(|f| (f.name.to_owned(), property(f)))
-            .collect();
+        schema["properties"] = ty.fields.iter().map(|f| (f.name.to_owned(), property(f))).collect();
     }
     if !ty.required.is_empty() {
         schema["required"] = json!(ty.required);

@@ -3,10 +3,7 @@
 use super::*;
 
 fn cases(file: &str) -> Value {
-    let path = format!(
-        "{}/../../tests/golden/upstream/api/{file}",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    let path = format!("{}/../../tests/golden/upstream/api/{file}", env!("CARGO_MANIFEST_DIR"));
     let mut file: Value = serde_json::from_slice(&std::fs::read(path).expect("a recording")).expect("JSON");
     file["cases"].take()
 }
@@ -14,19 +11,10 @@ fn cases(file: &str) -> Value {
 /// The recorder's view: operations by id, action, kind, parameter names, media types.
 fn reduced(document: &Value) -> Value {
     let names = |parameters: &Value| -> Vec<Value> {
-        parameters
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|p| p["name"].clone())
-            .collect()
+        parameters.as_array().into_iter().flatten().map(|p| p["name"].clone()).collect()
     };
     let media = |content: &Value| -> Vec<Value> {
-        content
-            .as_object()
-            .into_iter()
-            .flat_map(|c| c.keys().cloned().map(Value::from))
-            .collect()
+        content.as_object().into_iter().flat_map(|c| c.keys().cloned().map(Value::from)).collect()
     };
     let operation = |o: &Value| {
         let responses: Map<String, Value> = o["responses"]
@@ -54,14 +42,7 @@ fn reduced(document: &Value) -> Value {
                 .into_iter()
                 .flatten()
                 .map(|(key, value)| {
-                    (
-                        key.clone(),
-                        if key == "parameters" {
-                            names(value).into()
-                        } else {
-                            operation(value)
-                        },
-                    )
+                    (key.clone(), if key == "parameters" { names(value).into() } else { operation(value) })
                 })
                 .collect();
             (path.clone(), Value::Object(item))
@@ -77,10 +58,7 @@ fn recorded_documents() {
     for (name, steps) in cases("openapi.json").as_object().into_iter().flatten() {
         let (request, body) = (&steps[0]["request"], &steps[0]["response"]["body"]);
         let path = request["path"].as_str().unwrap_or_default();
-        let Some(path) = path
-            .strip_prefix("/openapi/v3/")
-            .filter(|_| body["paths"].is_object())
-        else {
+        let Some(path) = path.strip_prefix("/openapi/v3/").filter(|_| body["paths"].is_object()) else {
             continue;
         };
         let bytes = document(path, "v1.36.2").unwrap_or_else(|| panic!("no document {path}"));

@@ -14,10 +14,8 @@ pub fn print(value: &Value) -> String {
         Value::Object(map) => {
             let mut entries: Vec<(&String, &Value)> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
-            let entries: Vec<String> = entries
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", print(value)))
-                .collect();
+            let entries: Vec<String> =
+                entries.iter().map(|(key, value)| format!("{key}:{}", print(value))).collect();
             format!("map[{}]", entries.join(" "))
         }
     }
@@ -69,12 +67,7 @@ fn field_value(out: &mut String, value: &Value, ty: Option<Ty>, touched: Option<
                 if index > 0 {
                     out.push(',');
                 }
-                field_value(
-                    out,
-                    value,
-                    Some(*item),
-                    touched.and_then(|t| t.get(index.to_string())),
-                );
+                field_value(out, value, Some(*item), touched.and_then(|t| t.get(index.to_string())));
             }
             out.push(']');
         }
@@ -91,10 +84,7 @@ mod tests {
     #[test]
     fn values() {
         let check = |value: Value, text: &str| assert_eq!(print(&value), text);
-        check(
-            json!({"nope": 1, "data": {"w": "x"}}),
-            "map[data:map[w:x] nope:1]",
-        );
+        check(json!({"nope": 1, "data": {"w": "x"}}), "map[data:map[w:x] nope:1]");
         check(json!([{"name": "z"}, null, true]), "[map[name:z] <nil> true]");
     }
 

@@ -18,12 +18,8 @@ pub struct Operation {
 pub struct Rejected;
 
 pub fn parse(node: Node) -> Result<Vec<Operation>, String> {
-    let wrong = |node: &Node, ty: &str| {
-        format!(
-            "json: cannot unmarshal {} into Go value of type {ty}",
-            node.kind()
-        )
-    };
+    let wrong =
+        |node: &Node, ty: &str| format!("json: cannot unmarshal {} into Go value of type {ty}", node.kind());
     let items = match node {
         Node::Array(items) => items,
         Node::Null => Vec::new(),
@@ -64,9 +60,7 @@ pub fn apply(document: &mut Value, operations: &[Operation]) -> Result<(), Rejec
             }
             "copy" => {
                 let from = from()?;
-                let value = get(from.container(document)?, &from.key)?
-                    .cloned()
-                    .unwrap_or(Value::Null);
+                let value = get(from.container(document)?, &from.key)?.cloned().unwrap_or(Value::Null);
                 add(path.container(document)?, &path.key, value)?;
             }
             "test" => {
@@ -176,11 +170,7 @@ fn remove(container: &mut Value, key: &str) -> Result<Value, Rejected> {
         Value::Object(map) => map.remove(key).ok_or(Rejected),
         Value::Array(items) => {
             let index = index(key, items.len())?;
-            if index < items.len() {
-                Ok(items.remove(index))
-            } else {
-                Err(Rejected)
-            }
+            if index < items.len() { Ok(items.remove(index)) } else { Err(Rejected) }
         }
         _ => Err(Rejected),
     }
@@ -213,14 +203,8 @@ mod tests {
         );
         check(json!([{"op": "add", "path": "/l/9", "value": 9}]), None);
         check(json!([{"op": "add", "path": "/x/y", "value": 9}]), None);
-        check(
-            json!([{"op": "remove", "path": "/a/b~1c"}]),
-            Some(json!({"a": {}, "l": [1, 2]})),
-        );
-        check(
-            json!([{"op": "remove", "path": "/l/-1"}]),
-            Some(json!({"a": {"b/c": 1}, "l": [1]})),
-        );
+        check(json!([{"op": "remove", "path": "/a/b~1c"}]), Some(json!({"a": {}, "l": [1, 2]})));
+        check(json!([{"op": "remove", "path": "/l/-1"}]), Some(json!({"a": {"b/c": 1}, "l": [1]})));
         check(json!([{"op": "remove", "path": "/q"}]), None);
         check(
             json!([{"op": "replace", "path": "/q", "value": 1}]),

@@ -35,16 +35,8 @@ mod tests {
         check(json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"}));
         check(json!({"a": "b", "b": 1}), json!({"a": null}), json!({"b": 1}));
         check(json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"}));
-        check(
-            json!({"a": {"b": "c"}}),
-            json!({"a": {"b": "d", "c": null}}),
-            json!({"a": {"b": "d"}}),
-        );
-        check(
-            json!({}),
-            json!({"a": {"bb": {"ccc": null}}}),
-            json!({"a": {"bb": {}}}),
-        );
+        check(json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}}));
+        check(json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}}));
         check(json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1}));
     }
 }

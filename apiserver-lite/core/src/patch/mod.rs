@@ -26,13 +26,7 @@ pub enum Format {
 
 impl Format {
     pub fn parse(content_type: Option<&str>) -> Option<Format> {
-        match content_type
-            .unwrap_or_default()
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-        {
+        match content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim() {
             "application/json-patch+json" => Some(Format::Json),
             "application/merge-patch+json" => Some(Format::Merge),
             "application/strategic-merge-patch+json" => Some(Format::Strategic),
@@ -75,10 +69,7 @@ impl Patch {
                 match node {
                     Node::Object(_) => {
                         let problems = problems(&node, "");
-                        Ok(Patch {
-                            change: Change::Merge(node.into_value()),
-                            problems,
-                        })
+                        Ok(Patch { change: Change::Merge(node.into_value()), problems })
                     }
                     Node::Null => Err(ApiError::bad_request("Invalid JSON Patch")),
                     other => Err(undecodable(&not_a_map(&other))),
@@ -89,24 +80,15 @@ impl Patch {
                 match node {
                     Node::Object(_) | Node::Null => {
                         let problems = problems(&node, "");
-                        let value = if node == Node::Null {
-                            json!({})
-                        } else {
-                            node.into_value()
-                        };
-                        Ok(Patch {
-                            change: Change::Strategic(value),
-                            problems,
-                        })
+                        let value = if node == Node::Null { json!({}) } else { node.into_value() };
+                        Ok(Patch { change: Change::Strategic(value), problems })
                     }
                     other => Err(ApiError::bad_request(not_a_map(&other))),
                 }
             }
-            Format::Apply => Err(ApiError::new(
-                415,
-                "UnsupportedMediaType",
-                "server-side apply is not supported",
-            )),
+            Format::Apply => {
+                Err(ApiError::new(415, "UnsupportedMediaType", "server-side apply is not supported"))
+            }
         }
     }
 
@@ -125,8 +107,7 @@ impl Patch {
             Change::Strategic(patch) => strategic::apply(&mut patched, patch.clone(), ty)?,
         }
         let shown = patched.clone();
-        self.fit(patched, ty, expected, validation)
-            .map_err(|why| self.invalid(&shown, ty, why))
+        self.fit(patched, ty, expected, validation).map_err(|why| self.invalid(&shown, ty, why))
     }
 
     fn fit(
@@ -148,11 +129,7 @@ impl Patch {
         }
         let mut value = fitted.value;
         decode::set_kind(&mut value, expected);
-        let warnings = if validation == FieldValidation::Ignore {
-            Vec::new()
-        } else {
-            problems
-        };
+        let warnings = if validation == FieldValidation::Ignore { Vec::new() } else { problems };
         Ok(Decoded { value, warnings })
     }
 
@@ -168,11 +145,7 @@ impl Patch {
             "",
             "",
             "",
-            &[Finding {
-                kind: FindingKind::Invalid,
-                field: "patch".to_owned(),
-                message,
-            }],
+            &[Finding { kind: FindingKind::Invalid, field: "patch".to_owned(), message }],
         )
     }
 }
@@ -195,25 +168,16 @@ fn limited(patch: Patch) -> Result<Patch, ApiError> {
 }
 
 fn problems(node: &Node, prefix: &str) -> Vec<String> {
-    document::duplicates(node)
-        .iter()
-        .map(|path| format!("{prefix}duplicate field \"{path}\""))
-        .collect()
+    document::duplicates(node).iter().map(|path| format!("{prefix}duplicate field \"{path}\"")).collect()
 }
 
 fn not_a_map(node: &Node) -> String {
-    format!(
-        "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-        node.kind()
-    )
+    format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", node.kind())
 }
 
 fn unprocessable() -> ApiError {
     let message = "the server rejected our request due to an error in our request";
-    ApiError {
-        details: json!({}),
-        ..ApiError::new(422, "Invalid", message)
-    }
+    ApiError { details: json!({}), ..ApiError::new(422, "Invalid", message) }
 }
 
 #[cfg(test)]

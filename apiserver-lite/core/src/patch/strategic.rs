@@ -74,11 +74,7 @@ impl Schema {
 
 impl Strategy {
     fn plain(schema: Schema) -> Strategy {
-        Strategy {
-            schema,
-            merge: None,
-            replace: false,
-        }
+        Strategy { schema, merge: None, replace: false }
     }
 }
 
@@ -95,10 +91,7 @@ fn merge_object(
             }
             Some("delete") => original.clear(),
             _ => {
-                return Err(unknown_directive(
-                    &golang::print(directive),
-                    &Value::Object(patch),
-                ));
+                return Err(unknown_directive(&golang::print(directive), &Value::Object(patch)));
             }
         }
         return Ok(());
@@ -164,10 +157,7 @@ fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>
     let keys = keys.as_array().ok_or_else(bad)?;
     let retained = |key: &str| keys.iter().any(|k| k == key);
     let is_directive = |key: &str| key.starts_with(DELETE_PREFIX) || key.starts_with(ORDER_PREFIX);
-    if patch
-        .iter()
-        .any(|(key, value)| !value.is_null() && !is_directive(key) && !retained(key))
-    {
+    if patch.iter().any(|(key, value)| !value.is_null() && !is_directive(key) && !retained(key)) {
         return Err(bad());
     }
     original.retain(|key, _| retained(key));
@@ -180,11 +170,7 @@ fn merge_ordered_lists(
     patch: &mut Map<String, Value>,
     schema: Schema,
 ) -> Result<(), ApiError> {
-    let directives: Vec<String> = patch
-        .keys()
-        .filter(|k| k.starts_with(ORDER_PREFIX))
-        .cloned()
-        .collect();
+    let directives: Vec<String> = patch.keys().filter(|k| k.starts_with(ORDER_PREFIX)).cloned().collect();
     for directive in directives {
         let bad = || ApiError::bad_request("invalid patch format of setElementOrder list");
         let order = patch.remove(&directive).and_then(array).ok_or_else(bad)?;
@@ -194,15 +180,9 @@ fn merge_ordered_lists(
         };
         let strategy = schema.field(field)?;
         let merge_key = strategy.merge.unwrap_or_default();
-        let changes = patch
-            .remove(field)
-            .map(|list| array(list).ok_or_else(bad))
-            .transpose()?;
+        let changes = patch.remove(field).map(|list| array(list).ok_or_else(bad)).transpose()?;
         check_order(changes.as_deref().unwrap_or_default(), &order, merge_key)?;
-        let before = original
-            .remove(field)
-            .map(|list| array(list).ok_or_else(bad))
-            .transpose()?;
+        let before = original.remove(field).map(|list| array(list).ok_or_else(bad)).transpose()?;
         let merged = match (before.clone(), changes) {
             (None, None) => continue,
             (Some(list), None) => list,
@@ -224,10 +204,8 @@ fn check_order(changes: &[Value], order: &[Value], merge_key: &str) -> Result<()
         return Ok(());
     }
     let mut rest = order.iter();
-    let ordered = changes
-        .iter()
-        .filter(|c| c.get(PATCH).is_none())
-        .all(|c| rest.any(|o| same(c, o, merge_key)));
+    let ordered =
+        changes.iter().filter(|c| c.get(PATCH).is_none()).all(|c| rest.any(|o| same(c, o, merge_key)));
     if ordered {
         return Ok(());
     }
@@ -286,26 +264,18 @@ fn apply_item_directives(
             None => plain.push(item),
             Some(directive) => match directive.as_str() {
                 Some("delete") => {
-                    let key = item
-                        .get(merge_key)
-                        .ok_or_else(|| no_merge_key(&item, merge_key))?;
+                    let key = item.get(merge_key).ok_or_else(|| no_merge_key(&item, merge_key))?;
                     original.retain(|o| o.get(merge_key) != Some(key));
                 }
                 Some("replace") => replace = true,
                 Some("merge") => {
-                    return Err(failure(
-                        "merging lists cannot yet be specified in the patch".to_owned(),
-                    ));
+                    return Err(failure("merging lists cannot yet be specified in the patch".to_owned()));
                 }
                 _ => return Err(unknown_directive(&golang::print(directive), &item)),
             },
         }
     }
-    Ok(if replace {
-        (plain, Vec::new())
-    } else {
-        (original, plain)
-    })
+    Ok(if replace { (plain, Vec::new()) } else { (original, plain) })
 }
 
 /// Items that the patch names come in its order, the others in theirs; where the two could be exchanged the patch's come
@@ -341,9 +311,8 @@ fn same(one: &Value, other: &Value, merge_key: &str) -> bool {
 }
 
 fn delete_from_list(original: &mut Map<String, Value>, field: &str, values: &Value) -> Result<(), ApiError> {
-    let values = values
-        .as_array()
-        .ok_or_else(|| ApiError::bad_request("invalid patch format of primitive list"))?;
+    let values =
+        values.as_array().ok_or_else(|| ApiError::bad_request("invalid patch format of primitive list"))?;
     if let Some(Value::Array(items)) = original.get_mut(field) {
         items.retain(|item| !values.contains(item));
     }
@@ -366,14 +335,10 @@ fn without_directives(value: Value) -> Option<Value> {
     match value {
         Value::Object(map) if map.contains_key(PATCH) => None,
         Value::Object(map) => {
-            let kept = map
-                .into_iter()
-                .filter_map(|(key, value)| Some((key, without_directives(value)?)));
+            let kept = map.into_iter().filter_map(|(key, value)| Some((key, without_directives(value)?)));
             Some(Value::Object(kept.collect()))
         }
-        Value::Array(items) => Some(Value::Array(
-            items.into_iter().filter_map(without_directives).collect(),
-        )),
+        Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(without_directives).collect())),
         leaf => Some(leaf),
     }
 }
@@ -391,18 +356,12 @@ fn failure(message: String) -> ApiError {
 }
 
 fn unknown_directive(directive: &str, map: &Value) -> ApiError {
-    failure(format!(
-        "unknown patch type: {directive} in map: {}",
-        golang::print(map)
-    ))
+    failure(format!("unknown patch type: {directive} in map: {}", golang::print(map)))
 }
 
 fn no_merge_key(item: &Value, merge_key: &str) -> ApiError {
     if item.is_object() {
-        failure(format!(
-            "map: {} does not contain declared merge key: {merge_key}",
-            golang::print(item)
-        ))
+        failure(format!("map: {} does not contain declared merge key: {merge_key}", golang::print(item)))
     } else {
         unprocessable()
     }
@@ -421,11 +380,7 @@ mod tests {
     #[test]
     fn merges() {
         let check = |document: Value, patch: Value, expected: Value| {
-            assert_eq!(
-                run(document.clone(), patch.clone()),
-                Ok(expected),
-                "{document} {patch}"
-            );
+            assert_eq!(run(document.clone(), patch.clone()), Ok(expected), "{document} {patch}");
         };
         let two = || json!({"containers": [{"name": "a", "args": ["x"]}, {"name": "b"}]});
         check(
@@ -482,9 +437,7 @@ mod tests {
 
     #[test]
     fn primitive_lists() {
-        let ty = types()
-            .named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
-            .expect("ObjectMeta");
+        let ty = types().named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").expect("ObjectMeta");
         let check = |patch: Value, expected: Value| {
             let mut found = json!({"finalizers": ["a", "b", "c"]});
             assert_eq!(
@@ -494,10 +447,7 @@ mod tests {
             );
         };
         check(json!({"finalizers": ["d"]}), json!(["d", "a", "b", "c"]));
-        check(
-            json!({"$deleteFromPrimitiveList/finalizers": ["b"]}),
-            json!(["a", "c"]),
-        );
+        check(json!({"$deleteFromPrimitiveList/finalizers": ["b"]}), json!(["a", "c"]));
         check(
             json!({"$setElementOrder/finalizers": ["c", "d"], "finalizers": ["d"], "$deleteFromPrimitiveList/finalizers": ["a"]}),
             json!(["b", "c", "d"]),
@@ -507,11 +457,8 @@ mod tests {
     #[test]
     fn refuses() {
         let check = |patch: Value, code: u16, message: &str| {
-            let error = run(
-                json!({"volumes": [{"name": "v"}], "containers": [{"name": "a"}]}),
-                patch,
-            )
-            .expect_err(message);
+            let error = run(json!({"volumes": [{"name": "v"}], "containers": [{"name": "a"}]}), patch)
+                .expect_err(message);
             assert_eq!((error.code, error.message.as_str()), (code, message));
         };
         check(

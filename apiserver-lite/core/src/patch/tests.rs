@@ -7,10 +7,7 @@ use kedge_api::kinds::{self, Kind};
 const TIME: &str = "2026-01-01T00:00:00Z";
 
 fn cases() -> serde_json::Map<String, Value> {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/golden/upstream/api/patch.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/upstream/api/patch.json");
     let mut file: Value =
         serde_json::from_slice(&std::fs::read(path).expect("recorded patches")).expect("JSON");
     match file["cases"].take() {
@@ -35,14 +32,12 @@ fn kind_of(path: &str) -> Option<(&'static Kind, &str)> {
     let path = path.split('?').next().unwrap_or_default();
     let words: Vec<&str> = path.split('/').skip(1).collect();
     match words.as_slice() {
-        ["api", version, "namespaces", _, plural, _, rest @ ..] => Some((
-            kinds::lookup("", version, plural)?,
-            rest.first().copied().unwrap_or_default(),
-        )),
-        ["apis", group, version, "namespaces", _, plural, _, rest @ ..] => Some((
-            kinds::lookup(group, version, plural)?,
-            rest.first().copied().unwrap_or_default(),
-        )),
+        ["api", version, "namespaces", _, plural, _, rest @ ..] => {
+            Some((kinds::lookup("", version, plural)?, rest.first().copied().unwrap_or_default()))
+        }
+        ["apis", group, version, "namespaces", _, plural, _, rest @ ..] => {
+            Some((kinds::lookup(group, version, plural)?, rest.first().copied().unwrap_or_default()))
+        }
         _ => None,
     }
 }
@@ -66,9 +61,9 @@ fn validation(path: &str) -> FieldValidation {
 /// Does `whole` have everything that `part` has? The server fills in more.
 fn contains(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => part
-            .iter()
-            .all(|(key, value)| whole.get(key).is_some_and(|w| contains(w, value))),
+        (Value::Object(whole), Value::Object(part)) => {
+            part.iter().all(|(key, value)| whole.get(key).is_some_and(|w| contains(w, value)))
+        }
         (Value::Array(whole), Value::Array(part)) => {
             whole.len() == part.len() && whole.iter().zip(part).all(|(w, p)| contains(w, p))
         }
@@ -108,11 +103,7 @@ fn recorded_patches() {
         else {
             continue;
         };
-        let expected = Expected {
-            group: kind.group,
-            version: kind.version,
-            kind: kind.kind,
-        };
+        let expected = Expected { group: kind.group, version: kind.version, kind: kind.kind };
         let found = Patch::parse(format, &body)
             .and_then(|patch| patch.apply(&current, type_of(kind), expected, validation(path)));
         check(name, found, response);
@@ -126,42 +117,21 @@ fn check(name: &str, found: Result<Decoded, ApiError>, response: &Value) {
         Ok(mut decoded) => {
             assert!(response["status"].as_u64() < Some(300), "{name}: {response}");
             if let Some(metadata) = decoded.value["metadata"].as_object_mut() {
-                for moving in [
-                    "managedFields",
-                    "resourceVersion",
-                    "generation",
-                    "creationTimestamp",
-                ] {
+                for moving in ["managedFields", "resourceVersion", "generation", "creationTimestamp"] {
                     metadata.remove(moving);
                 }
             }
             let body = &response["body"];
-            assert!(
-                contains(body, &decoded.value),
-                "{name}:\n{}\n{body}",
-                decoded.value
-            );
-            let warnings: Vec<String> = decoded
-                .warnings
-                .iter()
-                .map(|w| format!("299 - {}", Value::from(w.as_str())))
-                .collect();
-            assert_eq!(
-                json!(warnings),
-                *response["headers"].get("warning").unwrap_or(&json!([])),
-                "{name}"
-            );
+            assert!(contains(body, &decoded.value), "{name}:\n{}\n{body}", decoded.value);
+            let warnings: Vec<String> =
+                decoded.warnings.iter().map(|w| format!("299 - {}", Value::from(w.as_str()))).collect();
+            assert_eq!(json!(warnings), *response["headers"].get("warning").unwrap_or(&json!([])), "{name}");
         }
         Err(error) => {
-            let status = error
-                .to_status()
-                .to_string()
-                .replace(TIME, "<time>")
-                .replace("<rv:1>", "<rv>");
+            let status = error.to_status().to_string().replace(TIME, "<time>").replace("<rv:1>", "<rv>");
             let status: Value = serde_json::from_str(&status).expect("JSON");
-            let expected = response["body"]
-                .to_string()
-                .replace("<scheme>", "pkg/api/legacyscheme/scheme.go:30");
+            let expected =
+                response["body"].to_string().replace("<scheme>", "pkg/api/legacyscheme/scheme.go:30");
             let expected: Value = serde_json::from_str(&expected).expect("JSON");
             assert_eq!(status["message"], expected["message"], "{name}");
             assert_eq!(
@@ -191,11 +161,7 @@ fn recorded_parameters() {
             current["metadata"]["managedFields"][0]["fieldsV1"]["f:data"]["f:w"] = json!({});
         }
         let format = Format::parse(request["headers"]["Content-Type"].as_str()).expect("a patch");
-        let expected = Expected {
-            group: "",
-            version: "v1",
-            kind: "ConfigMap",
-        };
+        let expected = Expected { group: "", version: "v1", kind: "ConfigMap" };
         let found = Patch::parse(format, &body(request).expect("a body"))
             .and_then(|patch| patch.apply(&current, type_of(kind), expected, validation(path)));
         check(path, found, response);
@@ -210,15 +176,9 @@ fn a_scale_is_patched_as_scale() {
     let scale = kind.subresource("scale").expect("scale");
     let current = json!({"metadata": {"name": "d"}, "spec": {"replicas": 1}, "status": {"replicas": 0}});
     let patch = Patch::parse(Format::Merge, br#"{"spec":{"replicas":3,"nope":1}}"#).expect("parses");
-    let expected = Expected {
-        group: "autoscaling",
-        version: "v1",
-        kind: "Scale",
-    };
+    let expected = Expected { group: "autoscaling", version: "v1", kind: "Scale" };
     let ty = type_of_subresource(scale).expect("a body");
-    let decoded = patch
-        .apply(&current, ty, expected, FieldValidation::Warn)
-        .expect("applies");
+    let decoded = patch.apply(&current, ty, expected, FieldValidation::Warn).expect("applies");
     assert_eq!(decoded.value["spec"], json!({"replicas": 3}));
     assert_eq!(decoded.warnings, ["unknown field \"spec.nope\""]);
 }

@@ -141,20 +141,15 @@ fn named(bytes: &[u8], ty: &'static Type, depth: usize) -> Result<Value, WireErr
         Shape::MicroTime => Ok(time(bytes, times::micros_from_unix)?),
         Shape::IntOrString => int_or_string(bytes),
         Shape::Fields | Shape::Raw | Shape::Json | Shape::Any => match last(bytes, 1)? {
-            Some(Payload::Bytes(raw)) if !raw.is_empty() => json::parse(raw)
-                .map(Node::into_value)
-                .map_err(|_| WireError::Json),
+            Some(Payload::Bytes(raw)) if !raw.is_empty() => {
+                json::parse(raw).map(Node::into_value).map_err(|_| WireError::Json)
+            }
             _ => Ok(Value::Null),
         },
         Shape::SchemaOrArray => match schema(bytes, 1, depth)? {
             Some(schema) => Ok(schema),
-            None => repeated(
-                bytes,
-                2,
-                Ty::Ref(json_schema_props(), crate::schema::RefForm::Plain),
-                depth,
-            )
-            .map(Value::Array),
+            None => repeated(bytes, 2, Ty::Ref(json_schema_props(), crate::schema::RefForm::Plain), depth)
+                .map(Value::Array),
         },
         Shape::SchemaOrStrings => match schema(bytes, 1, depth)? {
             Some(schema) => Ok(schema),

@@ -78,11 +78,7 @@ impl<'a> Envelope<'a> {
             None if self.api_version.is_empty() => (expected.group, expected.version),
             None => ("", self.api_version.as_str()),
         };
-        let kind = if self.kind.is_empty() {
-            expected.kind
-        } else {
-            &self.kind
-        };
+        let kind = if self.kind.is_empty() { expected.kind } else { &self.kind };
         types().of(group, version, kind)
     }
 }

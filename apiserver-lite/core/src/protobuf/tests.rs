@@ -6,27 +6,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 fn vectors() -> serde_json::Map<String, Value> {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/golden/upstream/api/vectors/protobuf.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/upstream/api/vectors/protobuf.json");
     let text = std::fs::read(path).expect("the recorded vectors");
     serde_json::from_slice(&text).expect("JSON")
 }
 
 /// Envelope, message and typed form, as a request body passes through them.
 fn decoded(bytes: &[u8]) -> Value {
-    let any = Expected {
-        group: "",
-        version: "v1",
-        kind: "",
-    };
+    let any = Expected { group: "", version: "v1", kind: "" };
     let value = decode(bytes, any).expect("decodes");
     let (api_version, kind) = (text(&value, "apiVersion"), text(&value, "kind"));
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-    let ty = types()
-        .of(group, version, &kind)
-        .unwrap_or_else(|| panic!("no type for {api_version} {kind}"));
+    let ty = types().of(group, version, &kind).unwrap_or_else(|| panic!("no type for {api_version} {kind}"));
     let mut fitted = conform(Node::from(value), ty).expect("fits").value;
     fitted["apiVersion"] = api_version.into();
     fitted["kind"] = kind.into();
@@ -60,11 +51,8 @@ fn recorded_objects_decode_to_their_json() {
 
 /// The server names the kind of claim templates in JSON; in protobuf there is no place for it.
 fn without_type_meta(templates: Option<&mut Value>) {
-    for template in templates
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object_mut)
+    for template in
+        templates.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
     {
         template.retain(|key, _| key != "apiVersion" && key != "kind");
     }
@@ -90,19 +78,10 @@ fn recorded_request_bodies_decode() {
 
 #[test]
 fn broken_bodies_are_refused() {
-    let expected = Expected {
-        group: "",
-        version: "v1",
-        kind: "Pod",
-    };
+    let expected = Expected { group: "", version: "v1", kind: "Pod" };
     let check = |body: &[u8], why: &str| {
         let error = decode(body, expected).expect_err("refused");
-        assert_eq!(
-            (error.code, error.message.contains(why)),
-            (400, true),
-            "{}",
-            error.message
-        );
+        assert_eq!((error.code, error.message.contains(why)), (400, true), "{}", error.message);
     };
     check(b"{}", "expected prefix [107 56 115 0]");
     check(b"k8s\0\x12\x7f", "unexpected EOF");
@@ -113,11 +92,7 @@ fn broken_bodies_are_refused() {
 
 #[test]
 fn delete_options_of_any_group() {
-    let expected = Expected {
-        group: "",
-        version: "v1",
-        kind: "DeleteOptions",
-    };
+    let expected = Expected { group: "", version: "v1", kind: "DeleteOptions" };
     // typeMeta {apps/v1 DeleteOptions}, raw {gracePeriodSeconds: 7, preconditions {uid: "u"}, dryRun: ["All"]}
     let body =
         b"k8s\0\x0a\x18\x0a\x07apps/v1\x12\x0dDeleteOptions\x12\x0c\x08\x07\x12\x03\x0a\x01u\x2a\x03All";

@@ -98,9 +98,7 @@ pub fn varint(rest: &mut &[u8]) -> Result<u64, WireError> {
 }
 
 pub fn text(bytes: &[u8]) -> Result<String, WireError> {
-    std::str::from_utf8(bytes)
-        .map(str::to_owned)
-        .map_err(|_| WireError::Utf8)
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| WireError::Utf8)
 }
 
 #[cfg(test)]
@@ -110,11 +108,7 @@ mod tests {
     #[test]
     fn reads_fields() {
         let check = |bytes: &[u8], expected: Result<Vec<(u32, Payload<'_>)>, WireError>| {
-            assert_eq!(
-                entries(bytes).collect::<Result<Vec<_>, _>>(),
-                expected,
-                "{bytes:?}"
-            );
+            assert_eq!(entries(bytes).collect::<Result<Vec<_>, _>>(), expected, "{bytes:?}");
         };
         check(&[], Ok(vec![]));
         check(
@@ -126,9 +120,6 @@ mod tests {
         check(&[0x08], Err(WireError::End));
         check(&[0x0b], Err(WireError::WireType(3)));
         check(&[0x00], Err(WireError::Tag));
-        check(
-            &[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1],
-            Err(WireError::Overflow),
-        );
+        check(&[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], Err(WireError::Overflow));
     }
 }

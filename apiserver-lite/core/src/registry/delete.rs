@@ -45,7 +45,10 @@ enum Fate {
     /// Nothing to write: it is on its way already.
     Pending,
     /// Write the object, marked; the flag says that it is deleted right after.
-    Mark { object: Value, then_delete: bool },
+    Mark {
+        object: Value,
+        then_delete: bool,
+    },
     Delete,
 }
 
@@ -88,7 +91,8 @@ fn carry_out(
                 return Step::reply(200, Body::Object(encoded, of_entry), warnings);
             }
             let body = Body::Object(encoded.clone(), Version::OfCommit);
-            let mut step = Step::reply(200, body, warnings).commit(guard, Op::Put { key, value: encoded.bytes });
+            let mut step =
+                Step::reply(200, body, warnings).commit(guard, Op::Put { key, value: encoded.bytes });
             step.again = then_delete;
             step
         }
@@ -126,7 +130,8 @@ fn check_preconditions(call: &Call<'_>, options: &DeleteOptions, old: &Value) ->
         ApiError::conflict(kind.group, kind.kind, &call.target.name, &why)
     };
     // A pod marked for deletion at once is the second half of one deletion: its revision is the mark's.
-    let marked = !old["metadata"]["deletionTimestamp"].is_null() && old["metadata"]["deletionGracePeriodSeconds"] == 0;
+    let marked =
+        !old["metadata"]["deletionTimestamp"].is_null() && old["metadata"]["deletionGracePeriodSeconds"] == 0;
     let asked_revision = options.resource_version.as_deref().filter(|_| !(marked && kind.kind == "Pod"));
     let checks = [
         ("UID", options.uid.as_deref(), stored("uid"), "deleted and then recreated"),
@@ -136,7 +141,9 @@ fn check_preconditions(call: &Call<'_>, options: &DeleteOptions, old: &Value) ->
         let Some(wanted) = wanted.filter(|wanted| *wanted != found) else { continue };
         return Err(conflict(match kind.kind {
             "Namespace" => {
-                format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}")
+                format!(
+                    "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                )
             }
             _ => format!(
                 "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). \
@@ -188,7 +195,10 @@ enum Grace {
     Pending,
     /// The grace period has been used up or was none.
     Over,
-    Set { seconds: i64, at: Time },
+    Set {
+        seconds: i64,
+        at: Time,
+    },
 }
 
 /// The grace period of a pod. It may only get shorter, and never ends in the past.
@@ -272,13 +282,16 @@ fn namespace_fate(old: &Value, options: &DeleteOptions, now: Time) -> Fate {
         }
         return Fate::Mark { object, then_delete: false };
     }
-    let waits = !strings(&old["spec"]["finalizers"]).is_empty() || !strings(&old["metadata"]["finalizers"]).is_empty();
+    let waits = !strings(&old["spec"]["finalizers"]).is_empty()
+        || !strings(&old["metadata"]["finalizers"]).is_empty();
     if waits { Fate::Pending } else { Fate::Delete }
 }
 
 /// Does this update complete a deletion?
 pub fn completes(kind: &Kind, object: &Value, old: &Value) -> bool {
-    if old["metadata"]["deletionTimestamp"].is_null() || !strings(&object["metadata"]["finalizers"]).is_empty() {
+    if old["metadata"]["deletionTimestamp"].is_null()
+        || !strings(&object["metadata"]["finalizers"]).is_empty()
+    {
         return false;
     }
     match kind.kind {
@@ -314,7 +327,12 @@ mod tests {
         let plain = json!({"metadata": {"name": "a"}});
         check("configmaps", plain.clone(), "", "delete");
         check("configmaps", plain.clone(), "gracePeriodSeconds=5", "delete");
-        check("configmaps", plain.clone(), "propagationPolicy=Foreground", "mark at 100 grace 0 [foregroundDeletion] false");
+        check(
+            "configmaps",
+            plain.clone(),
+            "propagationPolicy=Foreground",
+            "mark at 100 grace 0 [foregroundDeletion] false",
+        );
         check("jobs", plain, "", "mark at 100 grace 0 [orphan] false");
         let held = json!({"metadata": {"name": "a", "finalizers": ["x/y"]}});
         check("configmaps", held.clone(), "", "mark at 100 grace 0 [x/y] false");

@@ -81,8 +81,10 @@ fn verb(method: &str, watch_path: bool, query: &QueryString, name: &str) -> &'st
 /// The one name that a field selector asks for: roles may allow it by name.
 fn selected_name(selector: &str) -> String {
     let terms = selector.split(',').filter_map(|term| term.split_once('='));
-    let names: Vec<&str> =
-        terms.filter(|(field, _)| *field == "metadata.name").map(|(_, name)| name.trim_start_matches('=')).collect();
+    let names: Vec<&str> = terms
+        .filter(|(field, _)| *field == "metadata.name")
+        .map(|(_, name)| name.trim_start_matches('='))
+        .collect();
     match names.as_slice() {
         [name] => (*name).to_owned(),
         _ => String::new(),
@@ -96,7 +98,10 @@ mod tests {
     fn check(method: &str, path: &str, query: &str, expected: &str) {
         let a = attributes(Identity::default(), method, path, &QueryString::parse(query));
         let seen = match a.is_resource {
-            true => format!("{} {}/{} {} {:?} {:?} {}", a.verb, a.group, a.version, a.resource, a.namespace, a.name, a.subresource),
+            true => format!(
+                "{} {}/{} {} {:?} {:?} {}",
+                a.verb, a.group, a.version, a.resource, a.namespace, a.name, a.subresource
+            ),
             false => format!("{} {}", a.verb, a.path),
         };
         assert_eq!(seen.trim(), expected, "{method} {path}");

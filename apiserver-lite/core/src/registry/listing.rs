@@ -32,25 +32,16 @@ fn group_document(group: &str, versions: &[&str]) -> Value {
 
 /// `/apis`.
 pub fn groups() -> Value {
-    let groups: Vec<Value> = group_versions()
-        .iter()
-        .map(|(group, versions)| group_document(group, versions))
-        .collect();
+    let groups: Vec<Value> =
+        group_versions().iter().map(|(group, versions)| group_document(group, versions)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `/apis/GROUP`.
 pub fn group(group: &str) -> Value {
-    let versions = group_versions()
-        .into_iter()
-        .find(|(name, _)| *name == group)
-        .map(|(_, v)| v)
-        .unwrap_or_default();
-    let mut document = if versions.is_empty() {
-        json!({})
-    } else {
-        group_document(group, &versions)
-    };
+    let versions =
+        group_versions().into_iter().find(|(name, _)| *name == group).map(|(_, v)| v).unwrap_or_default();
+    let mut document = if versions.is_empty() { json!({}) } else { group_document(group, &versions) };
     document["kind"] = "APIGroup".into();
     document["apiVersion"] = "v1".into();
     document
@@ -58,16 +49,10 @@ pub fn group(group: &str) -> Value {
 
 /// `/api/v1` and `/apis/GROUP/VERSION`.
 pub fn resources(group: &str, version: &str) -> Value {
-    let here = kinds::kinds()
-        .iter()
-        .filter(|kind| kind.group == group && kind.version == version);
+    let here = kinds::kinds().iter().filter(|kind| kind.group == group && kind.version == version);
     let mut resources: Vec<Value> = here.flat_map(of_kind).collect();
     resources.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
-    let group_version = if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    };
+    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     let mut document =
         json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources});
     // The core group's document is older than the field.
@@ -107,16 +92,10 @@ fn of_kind(kind: &'static Kind) -> Vec<Value> {
 
 /// The paths that the root names.
 pub fn paths() -> Vec<String> {
-    let mut paths: Vec<String> = [
-        "/.well-known/openid-configuration",
-        "/api",
-        "/api/v1",
-        "/apis",
-        "/apis/",
-    ]
-    .iter()
-    .map(|path| (*path).to_owned())
-    .collect();
+    let mut paths: Vec<String> = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/"]
+        .iter()
+        .map(|path| (*path).to_owned())
+        .collect();
     for (group, versions) in group_versions() {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));

@@ -126,8 +126,9 @@ fn check_common(kind: &Kind, object: &Value) -> Findings {
         (true, "") => {
             findings.push(finding(FindingKind::Required, "metadata.namespace", "Required value".to_owned()));
         }
-        (true, _) => findings
-            .extend(names::dns_label(namespace).iter().map(|why| invalid("metadata.namespace", namespace, why))),
+        (true, _) => findings.extend(
+            names::dns_label(namespace).iter().map(|why| invalid("metadata.namespace", namespace, why)),
+        ),
         (false, "") => {}
         (false, _) => {
             let message = "Forbidden: not allowed on this type".to_owned();
@@ -155,7 +156,9 @@ fn check_labels_and_annotations(metadata: &Value) -> Findings {
     for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
         size += key.len() + value.as_str().unwrap_or_default().len();
         let lower = key.to_lowercase();
-        findings.extend(names::qualified_name(&lower).iter().map(|why| invalid("metadata.annotations", key, why)));
+        findings.extend(
+            names::qualified_name(&lower).iter().map(|why| invalid("metadata.annotations", key, why)),
+        );
     }
     if size > ANNOTATIONS_MAX {
         let message = format!("Too long: may not be more than {ANNOTATIONS_MAX} bytes");
@@ -169,15 +172,16 @@ fn check_owners(owners: &Value) -> Findings {
     let mut controller: Option<String> = None;
     for owner in owners.as_array().into_iter().flatten() {
         let text = |key: &str| owner[key].as_str().unwrap_or_default();
-        let missing = [("apiVersion", "version must not be empty")].into_iter().chain(
-            ["kind", "name", "uid"].into_iter().map(|key| (key, "must not be empty")),
-        );
+        let missing = [("apiVersion", "version must not be empty")]
+            .into_iter()
+            .chain(["kind", "name", "uid"].into_iter().map(|key| (key, "must not be empty")));
         for (key, why) in missing.filter(|(key, _)| text(key).is_empty()) {
             findings.push(invalid(&format!("metadata.ownerReferences.{key}"), "", why));
         }
         if text("apiVersion") == "v1" && text("kind") == "Event" {
             let shown = serde_json::to_string(owner).unwrap_or_default();
-            let message = format!("Invalid value: {shown}: /v1, Kind=Event is disallowed from being an owner");
+            let message =
+                format!("Invalid value: {shown}: /v1, Kind=Event is disallowed from being an owner");
             findings.push(finding(FindingKind::Invalid, "metadata.ownerReferences", message));
         }
         if owner["controller"].as_bool() == Some(true) {
@@ -231,7 +235,9 @@ fn check_changes(object: &Value, old: &Value) -> Findings {
             findings.push(finding(FindingKind::Forbidden, "metadata.finalizers", message));
         }
     }
-    for key in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for key in
+        ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"]
+    {
         if new[key] != old[key] {
             let message = format!("Invalid value: {}: field is immutable", new[key]);
             findings.push(finding(FindingKind::Invalid, &format!("metadata.{key}"), message));
@@ -271,10 +277,16 @@ mod tests {
     fn findings() {
         check(json!({"name": "a", "namespace": "n"}), "");
         check(json!({"namespace": "n"}), "metadata.name: Required value: name or generateName is required");
-        check(json!({"name": "A", "namespace": "n"}), "metadata.name: Invalid value: \"A\": a lowercase RFC 1123");
+        check(
+            json!({"name": "A", "namespace": "n"}),
+            "metadata.name: Invalid value: \"A\": a lowercase RFC 1123",
+        );
         check(json!({"generateName": "a-", "name": "a-x", "namespace": "n"}), "");
         check(json!({"name": "a"}), "metadata.namespace: Required value");
-        check(json!({"name": "a", "namespace": "n", "finalizers": ["x y"]}), "metadata.finalizers: Invalid value");
+        check(
+            json!({"name": "a", "namespace": "n", "finalizers": ["x y"]}),
+            "metadata.finalizers: Invalid value",
+        );
         check(
             json!({"name": "a", "namespace": "n", "ownerReferences": [{"apiVersion": "v1"}]}),
             "metadata.ownerReferences.kind: Invalid value: \"\": must not be empty",

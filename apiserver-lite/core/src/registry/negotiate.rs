@@ -103,7 +103,9 @@ fn transform(clause: &Clause<'_>, endpoint: Endpoint) -> Option<Transform> {
     match (get("as"), get("g"), endpoint) {
         (None, _, _) => Some(Transform::None),
         (Some("Table"), Some("meta.k8s.io"), Endpoint::Objects) => version.map(Transform::Table),
-        (Some("PartialObjectMetadata"), Some("meta.k8s.io"), Endpoint::Objects) => version.map(Transform::Partial),
+        (Some("PartialObjectMetadata"), Some("meta.k8s.io"), Endpoint::Objects) => {
+            version.map(Transform::Partial)
+        }
         (Some("PartialObjectMetadataList"), Some("meta.k8s.io"), Endpoint::Objects) => {
             version.map(Transform::PartialList)
         }
@@ -137,7 +139,11 @@ mod tests {
         check("application/json;as=Nope;v=v1;g=meta.k8s.io", Objects, "406");
         check("application/json;as=Nope;v=v1;g=meta.k8s.io,application/json", Objects, "Json None");
         check("application/yaml", Objects, "Yaml None");
-        check("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", Discovery, "Json Discovery");
+        check(
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            Discovery,
+            "Json Discovery",
+        );
         check("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList", Discovery, "406");
         check(
             "application/json;g=apidiscovery.k8s.io;v=v3;as=APIGroupDiscoveryList,application/json",

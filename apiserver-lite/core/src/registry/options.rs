@@ -107,7 +107,9 @@ impl ListOptions {
         let mut findings = Findings::new();
         if !matching.is_empty() {
             if self.resource_version.is_empty() {
-                findings.push(forbidden_match("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+                findings.push(forbidden_match(
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                ));
             }
             if !self.continue_token.is_empty() {
                 findings.push(forbidden_match("resourceVersionMatch is forbidden when continue is provided"));
@@ -214,7 +216,13 @@ impl DeleteOptions {
     pub fn from_query(query: &QueryString) -> Result<DeleteOptions, ApiError> {
         let grace = query.number("gracePeriodSeconds")?;
         let policy = query.get("propagationPolicy").filter(|policy| !policy.is_empty());
-        DeleteOptions::checked(grace, policy, query.flag("orphanDependents"), &query.all("dryRun"), &Value::Null)
+        DeleteOptions::checked(
+            grace,
+            policy,
+            query.flag("orphanDependents"),
+            &query.all("dryRun"),
+            &Value::Null,
+        )
     }
 
     pub fn from_body(body: &Value) -> Result<DeleteOptions, ApiError> {
@@ -280,7 +288,8 @@ fn check_field_manager(manager: &str) -> Findings {
     }
     for (at, character) in manager.char_indices().filter(|(_, c)| c.is_control()) {
         let point = u32::from(character);
-        let message = format!("Invalid value: {manager:?}: invalid character U+{point:04X} (at position {at})");
+        let message =
+            format!("Invalid value: {manager:?}: invalid character U+{point:04X} (at position {at})");
         findings.push(finding(FindingKind::Invalid, "fieldManager", message));
     }
     findings
@@ -325,7 +334,8 @@ mod tests {
     use super::*;
 
     fn list(query: &str) -> String {
-        let options = ListOptions::read(&QueryString::parse(query), false).and_then(|o| o.check().map(|()| o));
+        let options =
+            ListOptions::read(&QueryString::parse(query), false).and_then(|o| o.check().map(|()| o));
         options.map_or_else(|e| format!("{} {}", e.code, e.message), |o| format!("{}", o.limit))
     }
 

@@ -78,7 +78,12 @@ impl Allocator {
     }
 
     /// Fills in clusterIP(s), IP families and node ports; returns what was newly taken. Other kinds pass untouched.
-    pub fn assign(&self, kind: &Kind, service: &mut Value, old: Option<&Value>) -> Result<Reservation, ApiError> {
+    pub fn assign(
+        &self,
+        kind: &Kind,
+        service: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Reservation, ApiError> {
         if !is_service(kind) {
             return Ok(Reservation::default());
         }
@@ -118,7 +123,8 @@ impl Allocator {
         if let Some(old) = old {
             keep(spec, &old["spec"], &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
         }
-        let asked = spec["clusterIP"].as_str().or(spec["clusterIPs"][0].as_str()).unwrap_or_default().to_owned();
+        let asked =
+            spec["clusterIP"].as_str().or(spec["clusterIPs"][0].as_str()).unwrap_or_default().to_owned();
         let address = match asked.as_str() {
             "None" => "None".to_owned(),
             "" => self.next_address(reservation)?.to_string(),
@@ -229,7 +235,8 @@ impl Allocator {
         };
         let Some(port) = u16::try_from(number).ok().filter(|port| NODE_PORTS.contains(port)) else {
             let (low, high) = (NODE_PORTS.start(), NODE_PORTS.end());
-            let why = format!("provided port is not in the valid range. The range of valid ports is {low}-{high}");
+            let why =
+                format!("provided port is not in the valid range. The range of valid ports is {low}-{high}");
             return Err(refuse(&why));
         };
         let key = (protocol, port);
@@ -289,7 +296,10 @@ fn held_by(service: &Value) -> Reservation {
     let spec = &service["spec"];
     let ports = spec["ports"].as_array().into_iter().flatten();
     Reservation {
-        addresses: super::metadata::strings(&spec["clusterIPs"]).iter().filter_map(|ip| ip.parse().ok()).collect(),
+        addresses: super::metadata::strings(&spec["clusterIPs"])
+            .iter()
+            .filter_map(|ip| ip.parse().ok())
+            .collect(),
         ports: ports
             .filter_map(|port| {
                 let number = u16::try_from(port["nodePort"].as_u64()?).ok().filter(|number| *number != 0)?;
@@ -327,7 +337,8 @@ mod tests {
         assert!(full.message.contains("is full"), "{}", full.message);
         allocator.release(&taken);
         allocator.assign(kind(), &mut service(json!({"clusterIP": ask})), None).unwrap();
-        let outside = allocator.assign(kind(), &mut service(json!({"clusterIP": "1.2.3.4"})), None).unwrap_err();
+        let outside =
+            allocator.assign(kind(), &mut service(json!({"clusterIP": "1.2.3.4"})), None).unwrap_err();
         assert!(outside.message.contains("is not in the valid range"), "{}", outside.message);
     }
 

@@ -43,14 +43,18 @@ pub fn scale_of(kind: &Kind, object: &Value) -> Value {
 }
 
 /// Writes a Scale into the object that it scales. `make` gives the wanted Scale from the present one.
-pub fn update_scale(call: &Call<'_>, make: &dyn Fn(&Value) -> Result<Value, ApiError>) -> Result<Step, ApiError> {
+pub fn update_scale(
+    call: &Call<'_>,
+    make: &dyn Fn(&Value) -> Result<Value, ApiError>,
+) -> Result<Step, ApiError> {
     let entry = call.entry()?;
     let old = decode(&entry);
     let kind = call.kind();
     let scale = make(&scale_of(kind, &old))?;
     let given = scale["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     if !given.is_empty() && given != "0" && old["metadata"]["resourceVersion"] != given {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         return Err(call.conflict(why));
     }
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
@@ -119,7 +123,10 @@ fn check_binding(binding: &Value, name: &str) -> Result<(), ApiError> {
         findings.push(Finding {
             kind: FindingKind::NotSupported,
             field: "target.kind".to_owned(),
-            message: format!("Unsupported value: {:?}: supported values: \"Node\", \"<empty>\"", text("kind")),
+            message: format!(
+                "Unsupported value: {:?}: supported values: \"Node\", \"<empty>\"",
+                text("kind")
+            ),
         });
     }
     if text("name").is_empty() {
@@ -170,7 +177,8 @@ pub fn evict(call: &Call<'_>, eviction: &Value) -> Result<Step, ApiError> {
     };
     // Pods that no longer or not yet run disturb nobody.
     let phase = pod["status"]["phase"].as_str().unwrap_or_default();
-    let idle = matches!(phase, "Succeeded" | "Failed" | "Pending") || !pod["metadata"]["deletionTimestamp"].is_null();
+    let idle = matches!(phase, "Succeeded" | "Failed" | "Pending")
+        || !pod["metadata"]["deletionTimestamp"].is_null();
     let budgets = if idle { Vec::new() } else { budgets_of(call, &pod) };
     match budgets.as_slice() {
         [] => {}
@@ -194,7 +202,8 @@ pub fn evict(call: &Call<'_>, eviction: &Value) -> Result<Step, ApiError> {
 fn budgets_of(call: &Call<'_>, pod: &Value) -> Vec<Value> {
     let budgets = call.objects.list("policy", "poddisruptionbudgets", Some(&call.target.namespace));
     let selects = |budget: &Value| {
-        Selector::from_object(&budget["spec"]["selector"]).is_ok_and(|s| s.matches(&pod["metadata"]["labels"]))
+        Selector::from_object(&budget["spec"]["selector"])
+            .is_ok_and(|s| s.matches(&pod["metadata"]["labels"]))
     };
     budgets.iter().filter(|budget| selects(budget)).map(|budget| (**budget).clone()).collect()
 }
@@ -204,7 +213,8 @@ fn check_budget(budget: &Value, pod: &Value) -> Result<(), ApiError> {
         .as_array()
         .is_some_and(|conditions| conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
     let status = &budget["status"];
-    let healthy = status["currentHealthy"].as_i64().unwrap_or(0) >= status["desiredHealthy"].as_i64().unwrap_or(0);
+    let healthy =
+        status["currentHealthy"].as_i64().unwrap_or(0) >= status["desiredHealthy"].as_i64().unwrap_or(0);
     let always = budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow";
     if !ready && (always || (healthy && status["desiredHealthy"].as_i64().unwrap_or(0) > 0)) {
         return Ok(());

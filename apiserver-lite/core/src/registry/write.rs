@@ -106,7 +106,8 @@ impl<'a> Call<'a> {
 
     /// The stored object.
     pub fn entry(&self) -> Result<Arc<Entry>, ApiError> {
-        let missing = || ApiError::not_found(self.target.kind.group, self.target.kind.plural, &self.target.name);
+        let missing =
+            || ApiError::not_found(self.target.kind.group, self.target.kind.plural, &self.target.name);
         self.store.get(&self.target.key()).ok_or_else(missing)
     }
 
@@ -162,12 +163,7 @@ pub fn create(call: &Call<'_>, mut body: Value) -> Result<Step, ApiError> {
     Ok(step)
 }
 
-fn check_create(
-    call: &Call<'_>,
-    kind: &Kind,
-    strategy: &dyn Strategy,
-    body: &Value,
-) -> Result<(), ApiError> {
+fn check_create(call: &Call<'_>, kind: &Kind, strategy: &dyn Strategy, body: &Value) -> Result<(), ApiError> {
     let mut findings = metadata::validate(kind, body);
     findings.extend(strategy.validate_create(body));
     refuse(kind, body, &findings)?;
@@ -186,10 +182,7 @@ fn already_exists(kind: &Kind, name: &str, existing: &Entry) -> ApiError {
 ///
 /// `make` turns the stored object into the wanted one: a PUT ignores it, a patch applies itself to it. Its result is
 /// defaulted and in the stored version.
-pub fn update(
-    call: &Call<'_>,
-    make: &dyn Fn(&Value) -> Result<Value, ApiError>,
-) -> Result<Step, ApiError> {
+pub fn update(call: &Call<'_>, make: &dyn Fn(&Value) -> Result<Value, ApiError>) -> Result<Step, ApiError> {
     let entry = call.entry()?;
     let old = decode(&entry);
     let mut body = make(&old)?;
@@ -203,12 +196,7 @@ pub fn update(
 }
 
 /// Writes `body` in place of `old`: the shared end of every update.
-pub fn change(
-    call: &Call<'_>,
-    entry: &Entry,
-    old: &Value,
-    mut body: Value,
-) -> Result<Step, ApiError> {
+pub fn change(call: &Call<'_>, entry: &Entry, old: &Value, mut body: Value) -> Result<Step, ApiError> {
     let (kind, strategy, part) = (call.kind(), call.strategy(), call.part());
     metadata::prepare_update(&mut body, old);
     let subresource = call.target.subresource.map_or("", |s| s.name);

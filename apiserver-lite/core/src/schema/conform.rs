@@ -39,11 +39,7 @@ pub fn conform(node: Node, ty: &'static Type) -> Result<Conformed, TypeError> {
 /// The same for a document that upstream converts without writing it down as JSON (strategic merge patch), which only differs
 /// in what it says about wrong types.
 pub fn conform_unstructured(node: Node, ty: &'static Type) -> Result<Conformed, TypeError> {
-    Walk {
-        unstructured: true,
-        ..Walk::default()
-    }
-    .run(node, ty)
+    Walk { unstructured: true, ..Walk::default() }.run(node, ty)
 }
 
 /// Brings an object that our own code changed into the form that upstream prints: zero values and canonical leaves.
@@ -77,10 +73,7 @@ impl Walk {
             Node::Object(entries) => self.object(ty, entries)?,
             other => return Err(go_value_error(&other, &ty.go_name())),
         };
-        Ok(Conformed {
-            value,
-            problems: self.problems,
-        })
+        Ok(Conformed { value, problems: self.problems })
     }
 
     fn object(&mut self, ty: &'static Type, entries: Vec<(String, Node)>) -> Result<Value, TypeError> {
@@ -122,20 +115,8 @@ impl Walk {
         if node == Node::Null {
             return Ok(zero_of(field));
         }
-        let value = self.value(
-            field.ty,
-            node,
-            Place {
-                owner,
-                field,
-                inner: false,
-            },
-        )?;
-        Ok(if field.presence.pointer || !is_zero(field.ty, &value) {
-            Some(value)
-        } else {
-            zero_of(field)
-        })
+        let value = self.value(field.ty, node, Place { owner, field, inner: false })?;
+        Ok(if field.presence.pointer || !is_zero(field.ty, &value) { Some(value) } else { zero_of(field) })
     }
 
     fn value(&mut self, ty: Ty, node: Node, place: Place) -> Result<Value, TypeError> {
@@ -218,9 +199,7 @@ impl Walk {
     }
 
     fn schemas(&mut self, nodes: Vec<Node>, place: Place) -> Result<Value, TypeError> {
-        let items = nodes
-            .into_iter()
-            .map(|node| self.named(json_schema_props(), node, place));
+        let items = nodes.into_iter().map(|node| self.named(json_schema_props(), node, place));
         items.collect::<Result<Vec<_>, _>>().map(Value::Array)
     }
 
@@ -245,11 +224,7 @@ impl Walk {
             return unstructured_misfit(found, place);
         }
         let (owner, path) = (place.owner.name, self.go_path.join("."));
-        let wanted = if place.inner {
-            place.field.go_item()
-        } else {
-            place.field.go_type()
-        };
+        let wanted = if place.inner { place.field.go_item() } else { place.field.go_type() };
         TypeError(format!(
             "json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}"
         ))
@@ -274,21 +249,14 @@ fn unstructured_misfit(found: &str, place: Place) -> TypeError {
         Ty::List(_) | Ty::Bytes => format!("cannot restore slice from {found}"),
         Ty::Map(_) => format!("cannot restore map from {found}"),
         Ty::String | Ty::Bool | Ty::Int32 | Ty::Int64 | Ty::Float64 => {
-            let wanted = if place.inner {
-                place.field.go_item()
-            } else {
-                place.field.go_type()
-            };
+            let wanted = if place.inner { place.field.go_item() } else { place.field.go_type() };
             format!("cannot convert {found} to {wanted}")
         }
     })
 }
 
 fn go_value_error(found: &Node, wanted: &str) -> TypeError {
-    TypeError(format!(
-        "json: cannot unmarshal {} into Go value of type {wanted}",
-        found.kind()
-    ))
+    TypeError(format!("json: cannot unmarshal {} into Go value of type {wanted}", found.kind()))
 }
 
 fn json_schema_props() -> &'static Type {
@@ -298,9 +266,7 @@ fn json_schema_props() -> &'static Type {
 }
 
 fn canonical_quantity(text: &str) -> Result<Value, TypeError> {
-    quantity::canonicalize(text)
-        .map(Value::String)
-        .map_err(|e| TypeError(e.to_string()))
+    quantity::canonicalize(text).map(Value::String).map_err(|e| TypeError(e.to_string()))
 }
 
 fn time(node: Node, parse: fn(&str) -> Result<String, String>) -> Result<Value, TypeError> {
@@ -330,11 +296,7 @@ fn bytes(text: &str) -> Result<Value, TypeError> {
 fn zero_of(field: &Field) -> Option<Value> {
     let presence = field.presence;
     if presence.pointer {
-        return if presence.omitempty {
-            None
-        } else {
-            Some(Value::Null)
-        };
+        return if presence.omitempty { None } else { Some(Value::Null) };
     }
     match field.ty {
         Ty::Ref(id, _) => match types().get(id).shape {
@@ -360,10 +322,7 @@ fn zero_value(ty: Ty) -> Value {
             let ty = types().get(id);
             match ty.shape {
                 Shape::Object => {
-                    let zeros = ty
-                        .fields
-                        .iter()
-                        .filter_map(|f| Some((f.name.to_owned(), zero_of(f)?)));
+                    let zeros = ty.fields.iter().filter_map(|f| Some((f.name.to_owned(), zero_of(f)?)));
                     Value::Object(zeros.collect())
                 }
                 Shape::Quantity => Value::from("0"),
@@ -403,32 +362,14 @@ mod tests {
     #[test]
     fn zero_values_are_those_that_go_prints() {
         let check = |kind: &str, text: &str, expected: Value| {
-            let ty = types()
-                .of(if kind == "Deployment" { "apps" } else { "" }, "v1", kind)
-                .expect(kind);
+            let ty = types().of(if kind == "Deployment" { "apps" } else { "" }, "v1", kind).expect(kind);
             assert_eq!(run(text, ty).expect(text).value, expected, "{text}");
         };
         check("ConfigMap", "{}", json!({"metadata": {}}));
-        check(
-            "ConfigMap",
-            r#"{"data":{},"metadata":{"labels":null,"name":""}}"#,
-            json!({"metadata": {}}),
-        );
-        check(
-            "ConfigMap",
-            r#"{"data":{"a":null}}"#,
-            json!({"metadata": {}, "data": {"a": ""}}),
-        );
-        check(
-            "Secret",
-            r#"{"data":{"a":"YQ=="}}"#,
-            json!({"metadata": {}, "data": {"a": "YQ=="}}),
-        );
-        check(
-            "Pod",
-            "{}",
-            json!({"metadata": {}, "spec": {"containers": null}, "status": {}}),
-        );
+        check("ConfigMap", r#"{"data":{},"metadata":{"labels":null,"name":""}}"#, json!({"metadata": {}}));
+        check("ConfigMap", r#"{"data":{"a":null}}"#, json!({"metadata": {}, "data": {"a": ""}}));
+        check("Secret", r#"{"data":{"a":"YQ=="}}"#, json!({"metadata": {}, "data": {"a": "YQ=="}}));
+        check("Pod", "{}", json!({"metadata": {}, "spec": {"containers": null}, "status": {}}));
         check(
             "Pod",
             r#"{"spec":{"hostNetwork":false,"containers":[{"args":[]}],"terminationGracePeriodSeconds":0}}"#,
@@ -452,25 +393,13 @@ mod tests {
     #[test]
     fn leaves_are_canonical() {
         let check = |text: &str, pointer: &str, expected: Value| {
-            assert_eq!(
-                run(text, pod()).expect(text).value.pointer(pointer),
-                Some(&expected),
-                "{text}"
-            );
+            assert_eq!(run(text, pod()).expect(text).value.pointer(pointer), Some(&expected), "{text}");
         };
         let limits = |amount: &str| {
             format!(r#"{{"spec":{{"containers":[{{"resources":{{"limits":{{"cpu":{amount}}}}}}}]}}}}"#)
         };
-        check(
-            &limits("\"1000m\""),
-            "/spec/containers/0/resources/limits/cpu",
-            json!("1"),
-        );
-        check(
-            &limits("0.5"),
-            "/spec/containers/0/resources/limits/cpu",
-            json!("500m"),
-        );
+        check(&limits("\"1000m\""), "/spec/containers/0/resources/limits/cpu", json!("1"));
+        check(&limits("0.5"), "/spec/containers/0/resources/limits/cpu", json!("500m"));
         check(
             r#"{"metadata":{"creationTimestamp":"2020-01-01T01:00:00+01:00"}}"#,
             "/metadata/creationTimestamp",

@@ -38,12 +38,7 @@ pub enum Media {
 impl Media {
     /// Of a Content-Type; an absent one means JSON.
     pub fn parse(content_type: Option<&str>) -> Result<Media, ApiError> {
-        let name = content_type
-            .unwrap_or("application/json")
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim();
+        let name = content_type.unwrap_or("application/json").split(';').next().unwrap_or_default().trim();
         match name {
             "application/json" => Ok(Media::Json),
             "application/yaml" => Ok(Media::Yaml),
@@ -103,15 +98,9 @@ pub fn decode(
     };
     let said = said(&node).map_err(|why| unrecognized(expected, &why, body))?;
     let cannot = |why: &str| {
-        let kind = Some(said.kind.as_str())
-            .filter(|k| !k.is_empty())
-            .unwrap_or(expected.kind);
-        let version = said
-            .api_version
-            .rsplit('/')
-            .next()
-            .filter(|v| !v.is_empty())
-            .unwrap_or(expected.version);
+        let kind = Some(said.kind.as_str()).filter(|k| !k.is_empty()).unwrap_or(expected.kind);
+        let version =
+            said.api_version.rsplit('/').next().filter(|v| !v.is_empty()).unwrap_or(expected.version);
         ApiError::bad_request(format!(
             "{kind} in version \"{version}\" cannot be handled as a {}: {why}",
             expected.kind
@@ -128,11 +117,7 @@ pub fn decode(
     }
     let mut value = conformed.value;
     set_kind(&mut value, expected);
-    let warnings = if validation == FieldValidation::Ignore {
-        Vec::new()
-    } else {
-        problems
-    };
+    let warnings = if validation == FieldValidation::Ignore { Vec::new() } else { problems };
     Ok(Decoded { value, warnings })
 }
 
@@ -166,10 +151,7 @@ fn said(node: &Node) -> Result<Said, String> {
             other.kind()
         ))),
     };
-    Ok(Said {
-        api_version: word("apiVersion")?,
-        kind: word("kind")?,
-    })
+    Ok(Said { api_version: word("apiVersion")?, kind: word("kind")? })
 }
 
 /// A body of another kind or version than the handler's. Upstream first decodes it as what it says it is.
@@ -186,16 +168,8 @@ fn check_kind(said: &Said, expected: Expected<'_>, node: &Node) -> Result<(), Mi
     if kind_fits && version_fits {
         return Ok(());
     }
-    let kind = if said.kind.is_empty() {
-        expected.kind
-    } else {
-        &said.kind
-    };
-    let api_version = if said.api_version.is_empty() {
-        &wanted
-    } else {
-        &said.api_version
-    };
+    let kind = if said.kind.is_empty() { expected.kind } else { &said.kind };
+    let api_version = if said.api_version.is_empty() { &wanted } else { &said.api_version };
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let Some(ty) = super::types().of(group, version, kind) else {
         return Err(Mismatch::Kind(format!(
@@ -220,11 +194,7 @@ const SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";
 
 /// The Go package of a group's internal types, as errors of conversion print it.
 fn internal_package(group: &str) -> &str {
-    if group.is_empty() {
-        "core"
-    } else {
-        group.split('.').next().unwrap_or(group)
-    }
+    if group.is_empty() { "core" } else { group.split('.').next().unwrap_or(group) }
 }
 
 /// Has a patch left apiVersion and kind alone?
@@ -259,10 +229,7 @@ fn summary(body: &[u8]) -> String {
     match head.first() {
         None => "<empty>".to_owned(),
         Some(b'{') => format!("{}{more}", String::from_utf8_lossy(head)),
-        Some(_) => format!(
-            "{}{more}",
-            head.iter().map(|b| format!("{b:02x}")).collect::<String>()
-        ),
+        Some(_) => format!("{}{more}", head.iter().map(|b| format!("{b:02x}")).collect::<String>()),
     }
 }
 
@@ -282,11 +249,7 @@ mod tests {
     use crate::schema::types;
     use serde_json::json;
 
-    const CONFIG_MAP: Expected<'static> = Expected {
-        group: "",
-        version: "v1",
-        kind: "ConfigMap",
-    };
+    const CONFIG_MAP: Expected<'static> = Expected { group: "", version: "v1", kind: "ConfigMap" };
 
     fn run(body: &str, media: Media, validation: FieldValidation) -> Result<Decoded, ApiError> {
         let ty = types().of("", "v1", "ConfigMap").expect("ConfigMap");
@@ -303,20 +266,10 @@ mod tests {
         };
         check(r#"{"data":{"k":"v"}}"#, Media::Json, json!({"k": "v"}), &[]);
         check("null", Media::Json, Value::Null, &[]);
-        check(
-            "apiVersion: v1\nkind: ConfigMap\ndata: {a: \"1\"}\n",
-            Media::Yaml,
-            json!({"a": "1"}),
-            &[],
-        );
+        check("apiVersion: v1\nkind: ConfigMap\ndata: {a: \"1\"}\n", Media::Yaml, json!({"a": "1"}), &[]);
         check(r#"{"data": {"k": "v"}}"#, Media::Yaml, json!({"k": "v"}), &[]);
         let twice = r#"{"metadata":{"name":"c","name":"d"}}"#;
-        check(
-            twice,
-            Media::Json,
-            Value::Null,
-            &["duplicate field \"metadata.name\""],
-        );
+        check(twice, Media::Json, Value::Null, &["duplicate field \"metadata.name\""]);
     }
 
     #[test]
@@ -326,10 +279,7 @@ mod tests {
             assert_eq!((error.code, error.message.as_str()), (400, message), "{body}");
         };
         let unrecognized = "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error:";
-        check(
-            "",
-            &format!("{unrecognized} unexpected end of JSON input (<empty>)"),
-        );
+        check("", &format!("{unrecognized} unexpected end of JSON input (<empty>)"));
         check(
             "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"}} x",
             &format!(

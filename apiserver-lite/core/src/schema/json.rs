@@ -48,12 +48,9 @@ impl Node {
             Node::Number(digits) => number(&digits),
             Node::String(s) => Value::String(s),
             Node::Array(items) => Value::Array(items.into_iter().map(Node::into_value).collect()),
-            Node::Object(entries) => Value::Object(
-                entries
-                    .into_iter()
-                    .map(|(k, v)| (k, v.into_value()))
-                    .collect::<Map<_, _>>(),
-            ),
+            Node::Object(entries) => {
+                Value::Object(entries.into_iter().map(|(k, v)| (k, v.into_value())).collect::<Map<_, _>>())
+            }
         }
     }
 }
@@ -73,27 +70,16 @@ impl From<Value> for Node {
 
 /// Whole numbers of 64 bits stay whole, all others become floats.
 fn number(digits: &str) -> Value {
-    let whole = digits
-        .parse::<i64>()
-        .map(Number::from)
-        .or_else(|_| digits.parse::<u64>().map(Number::from));
+    let whole = digits.parse::<i64>().map(Number::from).or_else(|_| digits.parse::<u64>().map(Number::from));
     match whole {
         Ok(number) => Value::Number(number),
-        Err(_) => digits
-            .parse()
-            .ok()
-            .and_then(Number::from_f64)
-            .map_or(Value::Null, Value::Number),
+        Err(_) => digits.parse().ok().and_then(Number::from_f64).map_or(Value::Null, Value::Number),
     }
 }
 
 /// Reads one document and nothing after it.
 pub fn parse(bytes: &[u8]) -> Result<Node, String> {
-    let mut reader = Reader {
-        bytes,
-        at: 0,
-        depth: 0,
-    };
+    let mut reader = Reader { bytes, at: 0, depth: 0 };
     let node = reader.value()?;
     reader.space();
     match reader.peek() {
@@ -118,11 +104,7 @@ fn collect_duplicates(node: &Node, path: &str, found: &mut Vec<String>) {
         }
         Node::Object(entries) => {
             for (index, (key, value)) in entries.iter().enumerate() {
-                let below = if path.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{path}.{key}")
-                };
+                let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 if entries[..index].iter().any(|(k, _)| k == key) && !found.contains(&below) {
                     found.push(below.clone());
                 }
@@ -285,9 +267,7 @@ impl Reader<'_> {
             let _ = self.take(b'+') || self.take(b'-');
             self.some_digits("in exponent of numeric literal")?;
         }
-        Ok(Node::Number(
-            String::from_utf8_lossy(&self.bytes[start..self.at]).into_owned(),
-        ))
+        Ok(Node::Number(String::from_utf8_lossy(&self.bytes[start..self.at]).into_owned()))
     }
 
     fn some_digits(&mut self, place: &str) -> Result<(), String> {
@@ -317,11 +297,7 @@ impl Reader<'_> {
     fn expect(&mut self, byte: u8, place: &str) -> Result<(), String> {
         self.space();
         self.peek().ok_or(END)?;
-        if self.take(byte) {
-            Ok(())
-        } else {
-            Err(self.unexpected(place))
-        }
+        if self.take(byte) { Ok(()) } else { Err(self.unexpected(place)) }
     }
 
     fn take(&mut self, byte: u8) -> bool {
@@ -331,10 +307,7 @@ impl Reader<'_> {
     }
 
     fn space(&mut self) {
-        while self
-            .peek()
-            .is_some_and(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
-        {
+        while self.peek().is_some_and(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')) {
             self.at += 1;
         }
     }
@@ -385,10 +358,7 @@ mod tests {
         check(r#""\ud83d\ude00 \u0000\n\/""#, json!("😀 \u{0}\n/"));
         check(r#""\ud83d x""#, json!("\u{fffd} x"));
         check("{\"a\":1,\"a\":2}", json!({"a": 2}));
-        assert_eq!(
-            parse(b"\"\xff\xfe\"").map(Node::into_value),
-            Ok(json!("\u{fffd}\u{fffd}"))
-        );
+        assert_eq!(parse(b"\"\xff\xfe\"").map(Node::into_value), Ok(json!("\u{fffd}\u{fffd}")));
     }
 
     #[test]
@@ -401,25 +371,16 @@ mod tests {
         check("data: 1", "invalid character 'd' looking for beginning of value");
         check("{} x", "invalid character 'x' after top-level value");
         check("{}{", "invalid character '{' after top-level value");
-        check(
-            "{a:1}",
-            "invalid character 'a' looking for beginning of object key string",
-        );
+        check("{a:1}", "invalid character 'a' looking for beginning of object key string");
         check("{\"a\" 1}", "invalid character '1' after object key");
         check("{\"a\":1 2}", "invalid character '2' after object key:value pair");
         check("[1 2]", "invalid character '2' after array element");
         check("[1,]", "invalid character ']' looking for beginning of value");
-        check(
-            "1.x",
-            "invalid character 'x' after decimal point in numeric literal",
-        );
+        check("1.x", "invalid character 'x' after decimal point in numeric literal");
         check("\"\n\"", "invalid character '\\n' in string literal");
         check("\"\\q\"", "invalid character 'q' in string escape code");
         check("'a'", "invalid character '\\'' looking for beginning of value");
-        check(
-            &"[".repeat(DEPTH_MAX + 1),
-            "invalid character '[' exceeded max depth",
-        );
+        check(&"[".repeat(DEPTH_MAX + 1), "invalid character '[' exceeded max depth");
     }
 
     #[test]

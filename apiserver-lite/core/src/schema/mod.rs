@@ -77,10 +77,7 @@ pub struct Fields(pub(crate) &'static [Field]);
 impl Fields {
     pub fn get(&self, name: &str) -> Option<&'static Field> {
         let fields = self.0;
-        fields
-            .binary_search_by(|f| f.name.cmp(name))
-            .ok()
-            .map(|i| &fields[i])
+        fields.binary_search_by(|f| f.name.cmp(name)).ok().map(|i| &fields[i])
     }
 
     pub fn iter(&self) -> std::slice::Iter<'static, Field> {
@@ -188,9 +185,7 @@ impl Types {
 
 /// The type of a kind's objects.
 pub fn type_of(kind: &Kind) -> &'static Type {
-    types()
-        .of(kind.group, kind.version, kind.kind)
-        .expect("a test finds the type of every kind")
+    types().of(kind.group, kind.version, kind.kind).expect("a test finds the type of every kind")
 }
 
 /// The type of a subresource's body; None for those that take none (`exec`, `proxy`, `log`).
@@ -212,11 +207,7 @@ impl Type {
 impl Field {
     /// The field's type as Go's reflection prints it.
     pub fn go_type(&self) -> String {
-        if self.go.is_empty() {
-            self.ty.go_name()
-        } else {
-            self.go.to_owned()
-        }
+        if self.go.is_empty() { self.ty.go_name() } else { self.go.to_owned() }
     }
 
     /// The Go type of an item or a map's value.
@@ -273,21 +264,11 @@ mod tests {
     #[test]
     fn every_numbered_field_has_its_own_number() {
         for ty in types().iter() {
-            let mut numbers: Vec<_> = ty
-                .fields
-                .iter()
-                .map(|f| f.numbers)
-                .filter(|n| *n != [0])
-                .collect();
+            let mut numbers: Vec<_> = ty.fields.iter().map(|f| f.numbers).filter(|n| *n != [0]).collect();
             numbers.sort();
             numbers.dedup();
             let unnumbered = ty.fields.iter().filter(|f| f.numbers == [0]).count();
-            assert_eq!(
-                numbers.len() + unnumbered,
-                ty.fields.iter().len(),
-                "{}",
-                ty.full_name
-            );
+            assert_eq!(numbers.len() + unnumbered, ty.fields.iter().len(), "{}", ty.full_name);
         }
     }
 
@@ -295,14 +276,8 @@ mod tests {
     fn facts_of_a_field() {
         let spec = types().named("io.k8s.api.core.v1.PodSpec").expect("PodSpec");
         let containers = spec.field("containers").expect("containers");
-        assert_eq!(
-            (containers.list, containers.keys),
-            (ListType::Map, ["name"].as_slice())
-        );
-        assert_eq!(
-            (containers.patch, containers.merge_key),
-            (["merge"].as_slice(), "name")
-        );
+        assert_eq!((containers.list, containers.keys), (ListType::Map, ["name"].as_slice()));
+        assert_eq!((containers.patch, containers.merge_key), (["merge"].as_slice(), "name"));
         assert_eq!(containers.go_type(), "[]v1.Container");
         let container = containers.ty;
         assert!(matches!(container, Ty::List(Ty::Ref(_, RefForm::Defaulted))));

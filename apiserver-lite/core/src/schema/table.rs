@@ -34,10 +34,7 @@ pub fn parse(text: &'static str) -> Result<Types, ParseError> {
     let mut building: Vec<Building> = Vec::new();
     let mut package = "";
     for (index, line) in text.lines().enumerate() {
-        let fail = |what| ParseError {
-            line: index + 1,
-            what,
-        };
+        let fail = |what| ParseError { line: index + 1, what };
         let mut words = line.split('\t');
         match (words.next().unwrap_or_default(), building.last_mut()) {
             ("" | "#", _) => {}
@@ -47,11 +44,9 @@ pub fn parse(text: &'static str) -> Result<Types, ParseError> {
             ("%gvk", Some(b)) => b.gvks.push(gvk(words).ok_or_else(|| fail("malformed gvk"))?),
             ("%unions", Some(b)) => b.ty.unions = words.next().unwrap_or_default(),
             ("%required", Some(b)) => b.ty.required = leak(words),
-            (name, Some(b)) => b.fields.push(
-                names
-                    .field(package, name, words)
-                    .ok_or_else(|| fail("malformed field"))?,
-            ),
+            (name, Some(b)) => {
+                b.fields.push(names.field(package, name, words).ok_or_else(|| fail("malformed field"))?)
+            }
         }
     }
     Ok(assemble(building, names))
@@ -64,23 +59,11 @@ fn assemble(building: Vec<Building>, names: Names) -> Types {
         for gvk in &b.gvks {
             by_gvk.insert(*gvk, TypeId(index as u16));
         }
-        types.push(Type {
-            fields: Fields(Vec::leak(b.fields)),
-            gvks: Vec::leak(b.gvks),
-            ..b.ty
-        });
+        types.push(Type { fields: Fields(Vec::leak(b.fields)), gvks: Vec::leak(b.gvks), ..b.ty });
     }
-    let by_name = types
-        .iter()
-        .enumerate()
-        .map(|(i, t)| (t.full_name, TypeId(i as u16)))
-        .collect();
+    let by_name = types.iter().enumerate().map(|(i, t)| (t.full_name, TypeId(i as u16))).collect();
     drop(names);
-    Types {
-        types,
-        by_name,
-        by_gvk,
-    }
+    Types { types, by_name, by_gvk }
 }
 
 /// A type whose lists are still growing.
@@ -114,10 +97,7 @@ impl Names {
                 (Some("%type"), Some(name), _) => {
                     let id = TypeId(self.ids.len() as u16);
                     if self.ids.insert((package, name), id).is_some() {
-                        return Err(ParseError {
-                            line: index + 1,
-                            what: "a type twice",
-                        });
+                        return Err(ParseError { line: index + 1, what: "a type twice" });
                     }
                 }
                 _ => {}
@@ -143,11 +123,7 @@ impl Names {
             gvks: &[],
             unions: "",
         };
-        Some(Building {
-            ty,
-            fields: Vec::new(),
-            gvks: Vec::new(),
-        })
+        Some(Building { ty, fields: Vec::new(), gvks: Vec::new() })
     }
 
     fn field(&self, package: &'static str, name: &'static str, mut words: Words) -> Option<Field> {
@@ -172,10 +148,7 @@ impl Names {
             merge_key: "",
             go: "",
         };
-        for (fact, value) in words
-            .map(|word| word.split_once('='))
-            .collect::<Option<Vec<_>>>()?
-        {
+        for (fact, value) in words.map(|word| word.split_once('=')).collect::<Option<Vec<_>>>()? {
             match fact {
                 "default" => field.default = Some(value),
                 "enum" => field.enums = leak(value.split(',')),
@@ -270,10 +243,7 @@ mod tests {
             ("a\tstring\t1\t-\n", 1),
             ("%package\tx/v1\tx.v1\n%type\tA\tblob\n", 2),
             ("%package\tx/v1\tx.v1\n%type\tA\tobject\nb\t@Nope\t1\t-\n", 3),
-            (
-                "%package\tx/v1\tx.v1\n%type\tA\tobject\nb\tstring\t1\t-\twhat=1\n",
-                3,
-            ),
+            ("%package\tx/v1\tx.v1\n%type\tA\tobject\nb\tstring\t1\t-\twhat=1\n", 3),
             ("%package\tx/v1\tx.v1\n%type\tA\tobject\n%type\tA\tobject\n", 3),
         ] {
             assert_eq!(parse(text).err().map(|e| e.line), Some(line), "{text}");

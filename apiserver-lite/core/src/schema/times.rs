@@ -19,9 +19,7 @@ pub fn micros(text: &str) -> Result<String, String> {
 
 /// From protobuf's seconds since 1970; None for what has no four-digit year.
 pub fn from_unix(seconds: i64) -> Option<String> {
-    OffsetDateTime::from_unix_timestamp(seconds)
-        .ok()
-        .map(format_seconds)
+    OffsetDateTime::from_unix_timestamp(seconds).ok().map(format_seconds)
 }
 
 /// From protobuf's seconds and nanoseconds.
@@ -39,10 +37,7 @@ pub fn to_unix(text: &str) -> Option<(i64, i32)> {
 fn parse(text: &str, layout: &str) -> Result<OffsetDateTime, String> {
     match OffsetDateTime::parse(text, &Rfc3339) {
         Ok(time) => Ok(time.to_offset(UtcOffset::UTC)),
-        Err(_) => Err(format!(
-            "parsing time {text:?} as {layout:?}: {}",
-            complaint(text)
-        )),
+        Err(_) => Err(format!("parsing time {text:?} as {layout:?}: {}", complaint(text))),
     }
 }
 
@@ -78,14 +73,12 @@ fn complaint(text: &str) -> String {
 
 fn format_seconds(time: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    time.format(&format)
-        .expect("every part exists in a date with a time")
+    time.format(&format).expect("every part exists in a date with a time")
 }
 
 fn format_micros(time: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
-    time.format(&format)
-        .expect("every part exists in a date with a time")
+    time.format(&format).expect("every part exists in a date with a time")
 }
 
 #[cfg(test)]
@@ -94,18 +87,9 @@ mod tests {
 
     #[test]
     fn canonical_forms() {
-        assert_eq!(
-            seconds("2020-01-02T03:04:05+01:00").as_deref(),
-            Ok("2020-01-02T02:04:05Z")
-        );
-        assert_eq!(
-            seconds("2020-01-02T03:04:05.9Z").as_deref(),
-            Ok("2020-01-02T03:04:05Z")
-        );
-        assert_eq!(
-            micros("2020-01-02T03:04:05.9Z").as_deref(),
-            Ok("2020-01-02T03:04:05.900000Z")
-        );
+        assert_eq!(seconds("2020-01-02T03:04:05+01:00").as_deref(), Ok("2020-01-02T02:04:05Z"));
+        assert_eq!(seconds("2020-01-02T03:04:05.9Z").as_deref(), Ok("2020-01-02T03:04:05Z"));
+        assert_eq!(micros("2020-01-02T03:04:05.9Z").as_deref(), Ok("2020-01-02T03:04:05.900000Z"));
         assert_eq!(from_unix(0).as_deref(), Some("1970-01-01T00:00:00Z"));
         assert_eq!(to_unix("1970-01-01T00:00:01Z"), Some((1, 0)));
     }

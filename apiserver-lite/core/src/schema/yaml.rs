@@ -10,10 +10,7 @@ pub fn parse(body: &[u8]) -> Result<(Node, Vec<String>), String> {
     let text =
         std::str::from_utf8(body).map_err(|_| "yaml: control characters are not allowed".to_owned())?;
     let Tree(node) = serde_yaml_ng::from_str(text).map_err(|e| error_text(&e, text))?;
-    let twice: Vec<String> = json::duplicates(&node)
-        .iter()
-        .map(|path| complaint(text, path))
-        .collect();
+    let twice: Vec<String> = json::duplicates(&node).iter().map(|path| complaint(text, path)).collect();
     let problems = if twice.is_empty() {
         Vec::new()
     } else {
@@ -27,10 +24,7 @@ fn error_text(error: &serde_yaml_ng::Error, document: &str) -> String {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or_default();
     match error.location() {
-        Some(place) => format!(
-            "yaml: line {}: {what}",
-            place.line().min(document.lines().count())
-        ),
+        Some(place) => format!("yaml: line {}: {what}", place.line().min(document.lines().count())),
         None => format!("yaml: {what}"),
     }
 }
@@ -43,10 +37,7 @@ fn complaint(text: &str, path: &str) -> String {
         let before = text[..*at].chars().next_back();
         before.is_none_or(|c| c.is_whitespace() || matches!(c, '{' | ',' | '"' | '\''))
     });
-    let line = mentions
-        .map(|(at, _)| text[..at].matches('\n').count() + 1)
-        .nth(1)
-        .unwrap_or(1);
+    let line = mentions.map(|(at, _)| text[..at].matches('\n').count() + 1).nth(1).unwrap_or(1);
     format!("  line {line}: key {key:?} already set in map")
 }
 
@@ -148,11 +139,7 @@ mod tests {
                 "{text}"
             );
         };
-        check(
-            "a: [1, \"1\", true, null, 1.5]\n",
-            json!({"a": [1, "1", true, null, 1.5]}),
-            &[],
-        );
+        check("a: [1, \"1\", true, null, 1.5]\n", json!({"a": [1, "1", true, null, 1.5]}), &[]);
         check("1: x\n", json!({"1": "x"}), &[]);
         check(
             "a: 1\na: 2\n",
@@ -163,9 +150,6 @@ mod tests {
 
     #[test]
     fn refuses_what_is_none() {
-        assert_eq!(
-            parse(b"{").expect_err("open"),
-            "yaml: line 1: did not find expected node content"
-        );
+        assert_eq!(parse(b"{").expect_err("open"), "yaml: line 1: did not find expected node content");
     }
 }

@@ -36,23 +36,16 @@ impl Read for Value {
     }
 
     fn list(&self, key: &str) -> &[Value] {
-        self.get(key)
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+        self.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
     }
 
     fn texts(&self, key: &str) -> impl Iterator<Item = &str> {
-        self.list(key)
-            .iter()
-            .map(|value| value.as_str().unwrap_or_default())
+        self.list(key).iter().map(|value| value.as_str().unwrap_or_default())
     }
 
     fn entries(&self, key: &str) -> impl Iterator<Item = (&str, &Value)> {
         let map = self.get(key).and_then(Value::as_object);
-        map.into_iter()
-            .flatten()
-            .map(|(key, value)| (key.as_str(), value))
+        map.into_iter().flatten().map(|(key, value)| (key.as_str(), value))
     }
 
     fn lacks(&self, key: &str) -> bool {
@@ -193,19 +186,13 @@ mod tests {
         object.fill_text("e", "t");
         object.fill_number("n", 3);
         object.child("d").fill("x", true);
-        assert_eq!(
-            object,
-            json!({"a": 0, "b": "t", "c": 5, "d": {"x": true}, "e": "x", "n": 3})
-        );
+        assert_eq!(object, json!({"a": 0, "b": "t", "c": 5, "d": {"x": true}, "e": "x", "n": 3}));
     }
 
     #[test]
     fn quantities_become_canonical_text() {
         let mut object = json!({"limits": {"cpu": 0.5, "memory": "1024Mi", "x": "1n"}});
         object.canonical_resources("limits");
-        assert_eq!(
-            object,
-            json!({"limits": {"cpu": "500m", "memory": "1Gi", "x": "1m"}})
-        );
+        assert_eq!(object, json!({"limits": {"cpu": "500m", "memory": "1Gi", "x": "1m"}}));
     }
 }

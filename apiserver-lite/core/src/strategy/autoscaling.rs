@@ -60,17 +60,10 @@ fn default_metric(metric: &mut Value) {
 
 fn validate_autoscaler(object: &Value) -> Findings {
     let (spec, path) = (&object["spec"], Path::new("spec"));
-    let (low, high) = (
-        spec.number("minReplicas"),
-        spec.number("maxReplicas").unwrap_or_default(),
-    );
+    let (low, high) = (spec.number("minReplicas"), spec.number("maxReplicas").unwrap_or_default());
     let mut findings = Findings::new();
     if let Some(low) = low.filter(|low| *low < 1) {
-        findings.push(invalid(
-            &path.child("minReplicas"),
-            low,
-            "must be greater than or equal to 1",
-        ));
+        findings.push(invalid(&path.child("minReplicas"), low, "must be greater than or equal to 1"));
     }
     let at = path.child("maxReplicas");
     if high == 0 {
@@ -79,16 +72,9 @@ fn validate_autoscaler(object: &Value) -> Findings {
         findings.push(invalid(&at, high, "must be greater than or equal to 1"));
     }
     if low.is_some_and(|low| high < low) {
-        findings.push(invalid(
-            &at,
-            high,
-            "must be greater than or equal to `minReplicas`",
-        ));
+        findings.push(invalid(&at, high, "must be greater than or equal to `minReplicas`"));
     }
-    findings.extend(validate_reference(
-        &spec["scaleTargetRef"],
-        &path.child("scaleTargetRef"),
-    ));
+    findings.extend(validate_reference(&spec["scaleTargetRef"], &path.child("scaleTargetRef")));
     findings.extend(validate_metrics(spec, low, &path.child("metrics")));
     for direction in ["scaleUp", "scaleDown"] {
         if spec["behavior"].has(direction) {
@@ -109,11 +95,7 @@ fn validate_reference(reference: &Value, path: &Path) -> Findings {
     }
     let version = reference.text("apiVersion");
     if version.is_empty() && reference.text("kind") != "ReplicationController" {
-        findings.push(invalid(
-            &path.child("apiVersion"),
-            version,
-            "apiVersion must specify API group",
-        ));
+        findings.push(invalid(&path.child("apiVersion"), version, "apiVersion must specify API group"));
     }
     findings
 }
@@ -159,19 +141,11 @@ fn validate_target(source: &Value, of_resource: bool, path: &Path) -> Findings {
     for field in ["value", "averageValue"] {
         let is_positive = |amount: Quantity| !amount.is_zero() && !amount.is_negative();
         if target.has(field) && !target.text(field).parse().is_ok_and(is_positive) {
-            findings.push(invalid(
-                &at.child(field),
-                target[field].clone(),
-                "must be positive",
-            ));
+            findings.push(invalid(&at.child(field), target[field].clone(), "must be positive"));
         }
     }
     if let Some(share) = target.number("averageUtilization").filter(|share| *share < 1) {
-        findings.push(invalid(
-            &at.child("averageUtilization"),
-            share,
-            "must be greater than 0",
-        ));
+        findings.push(invalid(&at.child("averageUtilization"), share, "must be greater than 0"));
     }
     if of_resource {
         match (target.has("averageUtilization"), target.has("averageValue")) {
@@ -193,33 +167,19 @@ fn validate_scaling(rules: &Value, path: &Path) -> Findings {
     const WINDOW_MAX: i64 = 3600;
     const PERIOD_MAX: i64 = 1800;
     let mut findings = Findings::new();
-    let (at, window) = (
-        path.child("stabilizationWindowSeconds"),
-        rules.number("stabilizationWindowSeconds"),
-    );
+    let (at, window) = (path.child("stabilizationWindowSeconds"), rules.number("stabilizationWindowSeconds"));
     if let Some(window) = window.filter(|window| *window < 0) {
         findings.push(invalid(&at, window, "must be greater than or equal to zero"));
     }
     if let Some(window) = window.filter(|window| *window > WINDOW_MAX) {
-        findings.push(invalid(
-            &at,
-            window,
-            &format!("must be less than or equal to {WINDOW_MAX}"),
-        ));
+        findings.push(invalid(&at, window, &format!("must be less than or equal to {WINDOW_MAX}")));
     }
     let select = rules.text("selectPolicy");
     if rules.has("selectPolicy") && !["Disabled", "Max", "Min"].contains(&select) {
-        findings.push(not_supported(
-            &path.child("selectPolicy"),
-            select,
-            &["Disabled", "Max", "Min"],
-        ));
+        findings.push(not_supported(&path.child("selectPolicy"), select, &["Disabled", "Max", "Min"]));
     }
     if rules.lacks("policies") {
-        findings.push(required(
-            &path.child("policies"),
-            "must specify at least one Policy",
-        ));
+        findings.push(required(&path.child("policies"), "must specify at least one Policy"));
     }
     for (index, policy) in rules.list("policies").iter().enumerate() {
         let (at, kind) = (path.child("policies").index(index), policy.text("type"));

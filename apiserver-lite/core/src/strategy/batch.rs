@@ -35,20 +35,12 @@ fn default_job(object: &mut Value) {
         spec.fill("completions", 1);
     }
     spec.fill("parallelism", 1);
-    let retries = if spec.has("backoffLimitPerIndex") {
-        i64::from(i32::MAX)
-    } else {
-        6
-    };
+    let retries = if spec.has("backoffLimitPerIndex") { i64::from(i32::MAX) } else { 6 };
     spec.fill("backoffLimit", retries);
     spec.fill("completionMode", "NonIndexed");
     spec.fill("suspend", false);
     spec.fill("manualSelector", false);
-    let replacement = if spec.has("podFailurePolicy") {
-        "Failed"
-    } else {
-        "TerminatingOrFailed"
-    };
+    let replacement = if spec.has("podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
     spec.fill("podReplacementPolicy", replacement);
     default_job_spec(spec);
     let labels = spec["template"]["metadata"]["labels"].clone();

@@ -30,11 +30,7 @@ pub(super) fn validate_job(object: &Value) -> Findings {
     let labels = &spec["template"]["metadata"]["labels"];
     if Selector::from_object(selector).is_ok_and(|selector| !selector.matches(labels)) {
         let why = "`selector` does not match template `labels`";
-        findings.push(invalid(
-            &path.child("template.metadata.labels"),
-            labels.clone(),
-            why,
-        ));
+        findings.push(invalid(&path.child("template.metadata.labels"), labels.clone(), why));
     }
     findings
 }
@@ -77,16 +73,10 @@ fn validate_spec(spec: &Value, path: &Path) -> Findings {
         "backoffLimitPerIndex",
         "maxFailedIndexes",
     ] {
-        findings.extend(not_negative(
-            &path.child(field),
-            spec.number(field).unwrap_or_default(),
-        ));
+        findings.extend(not_negative(&path.child(field), spec.number(field).unwrap_or_default()));
     }
     if spec.has("maxFailedIndexes") && !spec.has("backoffLimitPerIndex") {
-        findings.push(required(
-            &path.child("backoffLimitPerIndex"),
-            "when maxFailedIndexes is specified",
-        ));
+        findings.push(required(&path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
     }
     if spec.has("managedBy") {
         let (at, manager) = (path.child("managedBy"), spec.text("managedBy"));
@@ -97,20 +87,15 @@ fn validate_spec(spec: &Value, path: &Path) -> Findings {
     }
     findings.extend(validate_mode(spec, path));
     if spec.has("podFailurePolicy") {
-        findings.extend(validate_failure_policy(
-            spec,
-            &path.child("podFailurePolicy.rules"),
-        ));
+        findings.extend(validate_failure_policy(spec, &path.child("podFailurePolicy.rules")));
     }
     if spec.has("successPolicy") {
         findings.extend(validate_success_policy(spec, &path.child("successPolicy")));
     }
     findings.extend(validate_replacement(spec, &path.child("podReplacementPolicy")));
     findings.extend(validate_template(&spec["template"], &path.child("template")));
-    let (at, policy) = (
-        path.child("template.spec.restartPolicy"),
-        spec["template"]["spec"].text("restartPolicy"),
-    );
+    let (at, policy) =
+        (path.child("template.spec.restartPolicy"), spec["template"]["spec"].text("restartPolicy"));
     match policy {
         "Never" => {}
         "OnFailure" if spec.has("podFailurePolicy") => {
@@ -131,19 +116,12 @@ fn validate_mode(spec: &Value, path: &Path) -> Findings {
     let mut findings = Findings::new();
     let mode = spec.text("completionMode");
     if !["NonIndexed", "Indexed"].contains(&mode) {
-        findings.push(not_supported(
-            &path.child("completionMode"),
-            mode,
-            &["NonIndexed", "Indexed"],
-        ));
+        findings.push(not_supported(&path.child("completionMode"), mode, &["NonIndexed", "Indexed"]));
     }
     if mode == "Indexed" {
         let parallelism = spec.number("parallelism").unwrap_or_default();
         if !spec.has("completions") {
-            findings.push(required(
-                &path.child("completions"),
-                "when completion mode is Indexed",
-            ));
+            findings.push(required(&path.child("completions"), "when completion mode is Indexed"));
         }
         if parallelism > PARALLELISM_OF_INDEXED_MAX {
             let why = format!(
@@ -159,10 +137,7 @@ fn validate_mode(spec: &Value, path: &Path) -> Findings {
         }
     }
     if mode == "NonIndexed" {
-        for field in ["backoffLimitPerIndex", "maxFailedIndexes"]
-            .iter()
-            .filter(|field| spec.has(field))
-        {
+        for field in ["backoffLimitPerIndex", "maxFailedIndexes"].iter().filter(|field| spec.has(field)) {
             findings.push(invalid(&path.child(field), spec[*field].clone(), NEEDS_INDEXES));
         }
     }
@@ -184,11 +159,7 @@ fn validate_failure_policy(spec: &Value, path: &Path) -> Findings {
         }
         findings.extend(one_of(&at.child("action"), action, &ACTIONS));
         if rule.has("onExitCodes") {
-            findings.extend(validate_exit_codes(
-                &rule["onExitCodes"],
-                spec,
-                &at.child("onExitCodes"),
-            ));
+            findings.extend(validate_exit_codes(&rule["onExitCodes"], spec, &at.child("onExitCodes")));
         }
         for (index, pattern) in rule.list("onPodConditions").iter().enumerate() {
             let at = at.child("onPodConditions").index(index);
@@ -223,11 +194,7 @@ fn validate_exit_codes(codes: &Value, spec: &Value, path: &Path) -> Findings {
     }
     let (at, values) = (path.child("values"), codes.list("values"));
     if values.is_empty() {
-        findings.push(invalid(
-            &at,
-            codes["values"].clone(),
-            "at least one value is required",
-        ));
+        findings.push(invalid(&at, codes["values"].clone(), "at least one value is required"));
     } else if values.len() > EXIT_CODES_MAX {
         findings.push(too_many(&at, values.len(), EXIT_CODES_MAX));
     }
@@ -286,16 +253,9 @@ fn validate_replacement(spec: &Value, path: &Path) -> Findings {
         return Findings::new();
     }
     let policy = spec.text("podReplacementPolicy");
-    let supported: &[&str] = if spec.has("podFailurePolicy") {
-        &["Failed"]
-    } else {
-        &["Failed", "TerminatingOrFailed"]
-    };
-    if supported.contains(&policy) {
-        Findings::new()
-    } else {
-        vec![not_supported(path, policy, supported)]
-    }
+    let supported: &[&str] =
+        if spec.has("podFailurePolicy") { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
+    if supported.contains(&policy) { Findings::new() } else { vec![not_supported(path, policy, supported)] }
 }
 
 pub(super) fn validate_cron_job(object: &Value) -> Findings {
@@ -319,20 +279,10 @@ pub(super) fn validate_cron_job(object: &Value) -> Findings {
         findings.extend(validate_time_zone(spec.text("timeZone"), &path.child("timeZone")));
     }
     let policies = ["Allow", "Forbid", "Replace"];
-    findings.extend(one_of(
-        &path.child("concurrencyPolicy"),
-        spec.text("concurrencyPolicy"),
-        &policies,
-    ));
-    findings.extend(validate_job_template(
-        &spec["jobTemplate"]["spec"],
-        &path.child("jobTemplate.spec"),
-    ));
+    findings.extend(one_of(&path.child("concurrencyPolicy"), spec.text("concurrencyPolicy"), &policies));
+    findings.extend(validate_job_template(&spec["jobTemplate"]["spec"], &path.child("jobTemplate.spec")));
     for field in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-        findings.extend(not_negative(
-            &path.child(field),
-            spec.number(field).unwrap_or_default(),
-        ));
+        findings.extend(not_negative(&path.child(field), spec.number(field).unwrap_or_default()));
     }
     findings
 }
@@ -340,9 +290,7 @@ pub(super) fn validate_cron_job(object: &Value) -> Findings {
 /// Whether a zone exists is known where the time zone database is; here only the form of its name is.
 fn validate_time_zone(zone: &str, path: &Path) -> Findings {
     let is_part = |part: &str| {
-        let right = part
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c));
+        let right = part.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c));
         !part.is_empty() && right && part != "." && part != ".." && !part.starts_with('-')
     };
     if zone.is_empty() {
@@ -370,11 +318,7 @@ fn validate_job_template(spec: &Value, path: &Path) -> Findings {
         findings.push(invalid(&path.child("selector"), spec["selector"].clone(), why));
     }
     if spec.flag("manualSelector") {
-        findings.push(not_supported(
-            &path.child("manualSelector"),
-            true,
-            &["nil", "false"],
-        ));
+        findings.push(not_supported(&path.child("manualSelector"), true, &["nil", "false"]));
     }
     findings
 }
@@ -386,16 +330,10 @@ pub(super) fn validate_job_status(object: &Value, _old: &Value, part: &str) -> F
     }
     let (status, path) = (&object["status"], Path::new("status"));
     for field in ["active", "succeeded", "failed", "ready", "terminating"] {
-        findings.extend(not_negative(
-            &path.child(field),
-            status.number(field).unwrap_or_default(),
-        ));
+        findings.extend(not_negative(&path.child(field), status.number(field).unwrap_or_default()));
     }
     let is_done = |kind: &str| {
-        status
-            .list("conditions")
-            .iter()
-            .any(|c| c.text("type") == kind && c.text("status") == "True")
+        status.list("conditions").iter().any(|c| c.text("type") == kind && c.text("status") == "True")
     };
     if is_done("Complete") && is_done("Failed") {
         let why = "cannot set Complete=True and Failed=true conditions";

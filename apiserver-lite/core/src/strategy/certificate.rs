@@ -60,28 +60,15 @@ fn validate_request(object: &Value) -> Findings {
         findings.push(required(&at, ""));
     }
     let usages: Vec<&str> = spec.texts("usages").collect();
-    for (index, usage) in usages
-        .iter()
-        .enumerate()
-        .filter(|(_, usage)| !USAGES.contains(usage))
-    {
+    for (index, usage) in usages.iter().enumerate().filter(|(_, usage)| !USAGES.contains(usage)) {
         findings.push(not_supported(&at.index(index), *usage, &USAGES));
     }
-    for (index, usage) in usages
-        .iter()
-        .enumerate()
-        .filter(|(index, usage)| usages[..*index].contains(usage))
+    for (index, usage) in usages.iter().enumerate().filter(|(index, usage)| usages[..*index].contains(usage))
     {
         findings.push(duplicate(&at.index(index), *usage));
     }
-    findings.extend(validate_signer(
-        spec.text("signerName"),
-        &path.child("signerName"),
-    ));
-    if let Some(seconds) = spec
-        .number("expirationSeconds")
-        .filter(|seconds| *seconds < SECONDS_MIN)
-    {
+    findings.extend(validate_signer(spec.text("signerName"), &path.child("signerName")));
+    if let Some(seconds) = spec.number("expirationSeconds").filter(|seconds| *seconds < SECONDS_MIN) {
         let why = "may not specify a duration less than 600 seconds (10 minutes)";
         findings.push(invalid(&path.child("expirationSeconds"), seconds, why));
     }
@@ -97,11 +84,7 @@ fn is_request(encoded: &str) -> bool {
 
 fn validate_signer(name: &str, path: &Path) -> Findings {
     if name == "kubernetes.io/legacy-unknown" {
-        return vec![invalid(
-            path,
-            name,
-            "the legacy signerName is not allowed via this API version",
-        )];
+        return vec![invalid(path, name, "the legacy signerName is not allowed via this API version")];
     }
     if name.is_empty() {
         return vec![required(path, "")];

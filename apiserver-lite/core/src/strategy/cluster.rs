@@ -24,10 +24,7 @@ impl Strategy for Namespace {
         label_with_name(object);
         object["status"] = json!({"phase": "Active"});
         let spec = object.child("spec");
-        if !spec
-            .texts("finalizers")
-            .any(|finalizer| finalizer == "kubernetes")
-        {
+        if !spec.texts("finalizers").any(|finalizer| finalizer == "kubernetes") {
             spec.fill("finalizers", json!([]));
             if let Some(list) = spec["finalizers"].as_array_mut() {
                 list.push("kubernetes".into());
@@ -114,10 +111,7 @@ impl Strategy for Node {
 fn validate_node(object: &Value) -> Findings {
     let spec = &object["spec"];
     let mut findings = validate_taints(spec.list("taints"), &Path::new("metadata").child("taints"));
-    for (list, path) in [
-        ("capacity", "status.capacity"),
-        ("allocatable", "status.allocatable"),
-    ] {
+    for (list, path) in [("capacity", "status.capacity"), ("allocatable", "status.allocatable")] {
         for (name, amount) in object["status"].entries(list) {
             let at = Path::new(path).key(name);
             findings.extend(validate_resource_name(name, &at));
@@ -158,11 +152,7 @@ fn validate_taints(taints: &[Value], path: &Path) -> Findings {
                 ("Effect", effect.into()),
                 ("TimeAdded", taint["timeAdded"].clone()),
             ];
-            findings.push(duplicate_struct(
-                &at,
-                &shown,
-                "taints must be unique by key and effect pair",
-            ));
+            findings.push(duplicate_struct(&at, &shown, "taints must be unique by key and effect pair"));
         }
         seen.push((key, effect));
     }
@@ -221,10 +211,7 @@ fn default_node(object: &mut Value) {
     if !status.has("allocatable") && status.has("capacity") {
         status["allocatable"] = status["capacity"].clone();
     }
-    status
-        .child("daemonEndpoints")
-        .child("kubeletEndpoint")
-        .fill("Port", 0);
+    status.child("daemonEndpoints").child("kubeletEndpoint").fill("Port", 0);
     let info = status.child("nodeInfo");
     for field in [
         "architecture",

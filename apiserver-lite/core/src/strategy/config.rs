@@ -12,11 +12,8 @@ use serde_json::Value;
 
 const SIZE_MAX: usize = 1024 * 1024;
 
-pub(super) static CONFIG_MAP: Usual = Usual {
-    validate: validate_config_map,
-    validate_update: validate_config_map_update,
-    ..Usual::PLAIN
-};
+pub(super) static CONFIG_MAP: Usual =
+    Usual { validate: validate_config_map, validate_update: validate_config_map_update, ..Usual::PLAIN };
 
 pub(super) static SECRET: Usual = Usual {
     default: default_secret,
@@ -25,10 +22,7 @@ pub(super) static SECRET: Usual = Usual {
     ..Usual::PLAIN
 };
 
-pub(super) static SERVICE_ACCOUNT: Usual = Usual {
-    warnings: warnings::of_service_account,
-    ..Usual::PLAIN
-};
+pub(super) static SERVICE_ACCOUNT: Usual = Usual { warnings: warnings::of_service_account, ..Usual::PLAIN };
 
 /// `stringData` is a way to write, never to read: it goes over into `data`.
 fn default_secret(object: &mut Value) {
@@ -55,11 +49,7 @@ fn validate_config_map(object: &Value) -> Findings {
         size += value.as_str().map_or(0, str::len);
     }
     for (key, value) in object.entries("binaryData") {
-        findings.extend(ill_formed(
-            &Path::new("binaryData").key(key),
-            key,
-            names::config_map_key(key),
-        ));
+        findings.extend(ill_formed(&Path::new("binaryData").key(key), key, names::config_map_key(key)));
         size += decoded_length(value);
     }
     if size > SIZE_MAX {
@@ -131,11 +121,7 @@ fn validate_secret_type(object: &Value, path: &Path) -> Findings {
             vec![require("username"), require("password")]
         }
         "kubernetes.io/ssh-auth" if data.text("ssh-privatekey").is_empty() => vec![require("ssh-privatekey")],
-        "kubernetes.io/tls" => ["tls.crt", "tls.key"]
-            .into_iter()
-            .filter(missing)
-            .map(require)
-            .collect(),
+        "kubernetes.io/tls" => ["tls.crt", "tls.key"].into_iter().filter(missing).map(require).collect(),
         _ => Findings::new(),
     }
 }
@@ -147,11 +133,7 @@ fn validate_json(data: &Value, key: &str, path: &Path) -> Findings {
     let bytes = STANDARD.decode(text).unwrap_or_default();
     match serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes) {
         Ok(_) => Findings::new(),
-        Err(_) => vec![invalid(
-            &path.key(key),
-            "<secret contents redacted>",
-            &json_error(&bytes),
-        )],
+        Err(_) => vec![invalid(&path.key(key), "<secret contents redacted>", &json_error(&bytes))],
     }
 }
 
@@ -161,10 +143,7 @@ fn json_error(bytes: &[u8]) -> String {
         None => "unexpected end of JSON input".to_owned(),
         Some(b'{') => "unexpected end of JSON input".to_owned(),
         Some(first) => {
-            format!(
-                "invalid character '{}' looking for beginning of value",
-                char::from(*first)
-            )
+            format!("invalid character '{}' looking for beginning of value", char::from(*first))
         }
     }
 }

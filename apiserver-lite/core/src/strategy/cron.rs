@@ -7,37 +7,16 @@ struct Bounds {
     names: &'static [&'static str],
 }
 
-const MONTHS: [&str; 12] = [
-    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-];
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 const FIELDS: [Bounds; 5] = [
-    Bounds {
-        low: 0,
-        high: 59,
-        names: &[],
-    },
-    Bounds {
-        low: 0,
-        high: 23,
-        names: &[],
-    },
-    Bounds {
-        low: 1,
-        high: 31,
-        names: &[],
-    },
-    Bounds {
-        low: 1,
-        high: 12,
-        names: &MONTHS,
-    },
-    Bounds {
-        low: 0,
-        high: 6,
-        names: &WEEKDAYS,
-    },
+    Bounds { low: 0, high: 59, names: &[] },
+    Bounds { low: 0, high: 23, names: &[] },
+    Bounds { low: 1, high: 31, names: &[] },
+    Bounds { low: 1, high: 12, names: &MONTHS },
+    Bounds { low: 0, high: 6, names: &WEEKDAYS },
 ];
 
 /// The first thing wrong, in the words of the parser that upstream uses.
@@ -51,11 +30,7 @@ pub(super) fn check(schedule: &str) -> Result<(), String> {
     }
     let fields: Vec<&str> = rest.split_whitespace().collect();
     if fields.len() != FIELDS.len() {
-        return Err(format!(
-            "expected exactly 5 fields, found {}: [{}]",
-            fields.len(),
-            fields.join(" ")
-        ));
+        return Err(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
     }
     for (field, bounds) in fields.iter().zip(&FIELDS) {
         for range in field.split(',') {
@@ -96,32 +71,17 @@ fn check_range(range: &str, bounds: &Bounds) -> Result<(), String> {
         (start, end)
     };
     let step = match parts.get(1) {
-        Some(step) => number(
-            step,
-            &Bounds {
-                low: 0,
-                high: 0,
-                names: &[],
-            },
-        )?,
+        Some(step) => number(step, &Bounds { low: 0, high: 0, names: &[] })?,
         None => 1,
     };
     if start < bounds.low {
-        return Err(format!(
-            "beginning of range ({start}) below minimum ({}): {range}",
-            bounds.low
-        ));
+        return Err(format!("beginning of range ({start}) below minimum ({}): {range}", bounds.low));
     }
     if end > bounds.high {
-        return Err(format!(
-            "end of range ({end}) above maximum ({}): {range}",
-            bounds.high
-        ));
+        return Err(format!("end of range ({end}) above maximum ({}): {range}", bounds.high));
     }
     if start > end {
-        return Err(format!(
-            "beginning of range ({start}) beyond end of range ({end}): {range}"
-        ));
+        return Err(format!("beginning of range ({start}) beyond end of range ({end}): {range}"));
     }
     if step == 0 {
         return Err(format!("step of range should be a positive number: {range}"));
@@ -158,10 +118,7 @@ mod tests {
             ("x", "expected exactly 5 fields, found 1: [x]"),
             ("60 * * * *", "end of range (60) above maximum (59): 60"),
             ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
-            (
-                "5-1 * * * *",
-                "beginning of range (5) beyond end of range (1): 5-1",
-            ),
+            ("5-1 * * * *", "beginning of range (5) beyond end of range (1): 5-1"),
             ("*/0 * * * *", "step of range should be a positive number: */0"),
             ("@never", "unrecognized descriptor: @never"),
         ] {

@@ -62,17 +62,11 @@ fn default_request(request: &mut Value) {
     if request.text("allocationMode") == "ExactCount" {
         request.fill_number("count", 1);
     }
-    request.each("tolerations", |toleration| {
-        toleration.fill_text("operator", "Equal")
-    });
+    request.each("tolerations", |toleration| toleration.fill_text("operator", "Equal"));
 }
 
 fn positive(number: i64, path: &Path) -> Findings {
-    if number > 0 {
-        Findings::new()
-    } else {
-        vec![invalid(path, number, "must be greater than zero")]
-    }
+    if number > 0 { Findings::new() } else { vec![invalid(path, number, "must be greater than zero")] }
 }
 
 fn validate_claim(spec: &Value, path: &Path) -> Findings {
@@ -94,10 +88,7 @@ fn validate_claim(spec: &Value, path: &Path) -> Findings {
         seen.push(name);
     }
     for (index, constraint) in devices.list("constraints").iter().enumerate() {
-        let at = path
-            .child("devices.constraints")
-            .index(index)
-            .child("matchAttribute");
+        let at = path.child("devices.constraints").index(index).child("matchAttribute");
         let attribute = constraint.text("matchAttribute");
         if constraint.has("matchAttribute") && !attribute.contains('/') {
             let why = "a fully qualified name must be a domain and a name separated by a slash";
@@ -115,10 +106,7 @@ fn validate_request(request: &Value, path: &Path) -> Findings {
         _ => findings.extend(ill_formed(&at, class, names::dns_subdomain(class))),
     }
     if request.text("allocationMode") == "ExactCount" {
-        findings.extend(positive(
-            request.number("count").unwrap_or_default(),
-            &path.child("count"),
-        ));
+        findings.extend(positive(request.number("count").unwrap_or_default(), &path.child("count")));
     }
     findings
 }
@@ -139,11 +127,8 @@ fn validate_slice(object: &Value) -> Findings {
     }
     let slices = pool.number("resourceSliceCount").unwrap_or_default();
     findings.extend(positive(slices, &at.child("resourceSliceCount")));
-    let given: Vec<String> = PLACES
-        .iter()
-        .filter(|place| is_given(&spec[**place]))
-        .map(|place| format!("`{place}`"))
-        .collect();
+    let given: Vec<String> =
+        PLACES.iter().filter(|place| is_given(&spec[**place])).map(|place| format!("`{place}`")).collect();
     let all: Vec<String> = PLACES.iter().map(|place| format!("`{place}`")).collect();
     let need = format!("exactly one of {} is required", all.join(", "));
     match given.len() {

@@ -23,11 +23,7 @@ pub(super) static ENDPOINT_SLICE: Usual = Usual {
     validate: validate_slice,
     validate_update: |object, old| {
         let mut findings = validate_slice(object);
-        findings.extend(immutable(
-            &Path::new("addressType"),
-            &object["addressType"],
-            &old["addressType"],
-        ));
+        findings.extend(immutable(&Path::new("addressType"), &object["addressType"], &old["addressType"]));
         findings
     },
     warnings: warnings::of_endpoint_slice,
@@ -36,9 +32,7 @@ pub(super) static ENDPOINT_SLICE: Usual = Usual {
 
 pub(super) static ENDPOINTS: Usual = Usual {
     default: |object| {
-        object.each("subsets", |subset| {
-            subset.each("ports", |port| port.fill_text("protocol", "TCP"))
-        });
+        object.each("subsets", |subset| subset.each("ports", |port| port.fill_text("protocol", "TCP")));
     },
     validate: validate_endpoints,
     validate_update: |object, _| validate_endpoints(object),
@@ -109,10 +103,7 @@ fn validate_protocol(port: &Value, path: &Path) -> Findings {
         findings.push(not_supported(&path.child("protocol"), protocol, &PROTOCOLS));
     }
     if port.has("appProtocol") {
-        findings.extend(validate_label_key(
-            port.text("appProtocol"),
-            &path.child("appProtocol"),
-        ));
+        findings.extend(validate_label_key(port.text("appProtocol"), &path.child("appProtocol")));
     }
     findings
 }
@@ -130,11 +121,7 @@ fn validate_endpoint(endpoint: &Value, kind: &str, path: &Path) -> Findings {
     }
     let node = endpoint.text("nodeName");
     if endpoint.has("nodeName") {
-        findings.extend(ill_formed(
-            &path.child("nodeName"),
-            node,
-            names::dns_subdomain(node),
-        ));
+        findings.extend(ill_formed(&path.child("nodeName"), node, names::dns_subdomain(node)));
     }
     let topology = &endpoint["deprecatedTopology"];
     findings.extend(validate_labels(topology, &path.child("deprecatedTopology")));
@@ -143,10 +130,7 @@ fn validate_endpoint(endpoint: &Value, kind: &str, path: &Path) -> Findings {
         findings.extend(ill_formed(&path.child("hostname"), name, names::dns_label(name)));
     }
     for list in ["forZones", "forNodes"] {
-        findings.extend(validate_hints(
-            endpoint["hints"].list(list),
-            &path.child("hints").child(list),
-        ));
+        findings.extend(validate_hints(endpoint["hints"].list(list), &path.child("hints").child(list)));
     }
     findings
 }
@@ -154,11 +138,7 @@ fn validate_endpoint(endpoint: &Value, kind: &str, path: &Path) -> Findings {
 fn validate_address(address: &str, kind: &str, path: &Path, index: usize) -> Findings {
     let at = path.index(index);
     if kind == "FQDN" {
-        return ill_formed(
-            &at,
-            address,
-            names::dns_subdomain(address.strip_suffix('.').unwrap_or(address)),
-        );
+        return ill_formed(&at, address, names::dns_subdomain(address.strip_suffix('.').unwrap_or(address)));
     }
     if kind != "IPv4" && kind != "IPv6" {
         return Findings::new();
@@ -185,24 +165,11 @@ pub(super) fn validate_endpoint_ip(address: &str, path: &Path) -> Findings {
     let unspecified = format!("may not be unspecified ({address})");
     let rules = [
         (ip.is_unspecified(), unspecified.as_str()),
-        (
-            ip.is_loopback(),
-            "may not be in the loopback range (127.0.0.0/8, ::1/128)",
-        ),
-        (
-            link_local,
-            "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
-        ),
-        (
-            link_multicast,
-            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
-        ),
+        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (link_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
     ];
-    rules
-        .iter()
-        .filter(|(is_broken, _)| *is_broken)
-        .map(|(_, why)| invalid(path, address, why))
-        .collect()
+    rules.iter().filter(|(is_broken, _)| *is_broken).map(|(_, why)| invalid(path, address, why)).collect()
 }
 
 fn validate_hints(hints: &[Value], path: &Path) -> Findings {
@@ -248,10 +215,7 @@ fn validate_endpoints(object: &Value) -> Findings {
                 "" => {}
                 _ => findings.extend(ill_formed(&at.child("name"), name, names::dns_label(name))),
             }
-            findings.extend(validate_port_number(
-                port.number("port").unwrap_or_default(),
-                &at.child("port"),
-            ));
+            findings.extend(validate_port_number(port.number("port").unwrap_or_default(), &at.child("port")));
             findings.extend(validate_protocol(port, &at));
         }
     }

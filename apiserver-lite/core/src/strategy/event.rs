@@ -49,16 +49,8 @@ struct Names {
     note: &'static str,
 }
 
-const CORE: Names = Names {
-    object: "involvedObject",
-    controller: "reportingComponent",
-    note: "message",
-};
-const GROUP: Names = Names {
-    object: "regarding",
-    controller: "reportingController",
-    note: "note",
-};
+const CORE: Names = Names { object: "involvedObject", controller: "reportingComponent", note: "message" };
+const GROUP: Names = Names { object: "regarding", controller: "reportingController", note: "note" };
 
 /// The rules that both forms share; findings speak of the core form's fields.
 fn validate_any(object: &Value, fields: &Names) -> Findings {
@@ -78,11 +70,7 @@ fn validate_any(object: &Value, fields: &Names) -> Findings {
     if has_time {
         findings.extend(validate_timed(object, fields));
     }
-    findings.extend(ill_formed(
-        &Path::new("namespace"),
-        namespace,
-        names::dns_subdomain(namespace),
-    ));
+    findings.extend(ill_formed(&Path::new("namespace"), namespace, names::dns_subdomain(namespace)));
     findings
 }
 
@@ -95,12 +83,7 @@ fn validate_timed(object: &Value, fields: &Names) -> Findings {
     }
     findings.extend(ill_formed(&at, controller, names::qualified_name(controller)));
     for (field, name, length_max, needed) in [
-        (
-            "reportingInstance",
-            "reportingInstance",
-            INSTANCE_LENGTH_MAX,
-            true,
-        ),
+        ("reportingInstance", "reportingInstance", INSTANCE_LENGTH_MAX, true),
         ("action", "action", ACTION_LENGTH_MAX, true),
         ("reason", "reason", REASON_LENGTH_MAX, true),
         (fields.note, "message", NOTE_LENGTH_MAX, false),
@@ -110,11 +93,7 @@ fn validate_timed(object: &Value, fields: &Names) -> Findings {
             findings.push(required(&at, ""));
         }
         if text.len() > length_max {
-            findings.push(invalid(
-                &at,
-                "",
-                &format!("can have at most {length_max} characters"),
-            ));
+            findings.push(invalid(&at, "", &format!("can have at most {length_max} characters")));
         }
     }
     findings
@@ -128,11 +107,7 @@ fn validate_event(object: &Value) -> Findings {
     }
     let kind = object.text("type");
     if !["Normal", "Warning"].contains(&kind) {
-        findings.push(invalid(
-            &Path::new("type"),
-            "",
-            &format!("has invalid value: {kind}"),
-        ));
+        findings.push(invalid(&Path::new("type"), "", &format!("has invalid value: {kind}")));
     }
     for (field, name) in [
         ("deprecatedFirstTimestamp", "firstTimestamp"),

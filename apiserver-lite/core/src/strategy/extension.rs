@@ -83,9 +83,7 @@ fn default_definition(object: &mut Value) {
     let spec = object.child("spec");
     spec.child("conversion").fill_text("strategy", "None");
     spec.child("conversion").with("webhook", |webhook| {
-        webhook.with("clientConfig", |config| {
-            config.with("service", default_service_reference)
-        });
+        webhook.with("clientConfig", |config| config.with("service", default_service_reference));
     });
     let names = spec.child("names");
     let kind = names.text("kind").to_owned();
@@ -97,10 +95,8 @@ fn default_definition(object: &mut Value) {
 
 fn empty_definition_status(object: &Value) -> Value {
     let versions = object["spec"].list("versions").iter();
-    let stored: Vec<&str> = versions
-        .filter(|version| version.flag("storage"))
-        .map(|v| v.text("name"))
-        .collect();
+    let stored: Vec<&str> =
+        versions.filter(|version| version.flag("storage")).map(|v| v.text("name")).collect();
     json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": stored})
 }
 
@@ -110,9 +106,7 @@ fn default_webhook(webhook: &mut Value) {
     webhook.fill("timeoutSeconds", 10);
     webhook.child("namespaceSelector");
     webhook.child("objectSelector");
-    webhook
-        .child("clientConfig")
-        .with("service", default_service_reference);
+    webhook.child("clientConfig").with("service", default_service_reference);
     webhook.each("rules", |rule| rule.fill("scope", "*"));
 }
 

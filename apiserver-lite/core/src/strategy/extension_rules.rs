@@ -15,10 +15,7 @@ pub(super) fn validate_webhooks(object: &Value) -> Findings {
     for (index, webhook) in object.list("webhooks").iter().enumerate() {
         let (at, name) = (Path::new("webhooks").index(index), webhook.text("name"));
         findings.extend(validate_webhook(webhook, &at));
-        findings.extend(validate_review_versions(
-            webhook,
-            &at.child("admissionReviewVersions"),
-        ));
+        findings.extend(validate_review_versions(webhook, &at.child("admissionReviewVersions")));
         if !name.is_empty() && seen.contains(&name) {
             findings.push(duplicate(&at.child("name"), name));
         }
@@ -32,11 +29,7 @@ fn validate_webhook(webhook: &Value, path: &Path) -> Findings {
     for (index, rule) in webhook.list("rules").iter().enumerate() {
         findings.extend(validate_rule(rule, &path.child("rules").index(index)));
     }
-    findings.extend(one_of(
-        &path.child("failurePolicy"),
-        webhook.text("failurePolicy"),
-        &["Fail", "Ignore"],
-    ));
+    findings.extend(one_of(&path.child("failurePolicy"), webhook.text("failurePolicy"), &["Fail", "Ignore"]));
     findings.extend(one_of(
         &path.child("matchPolicy"),
         webhook.text("matchPolicy"),
@@ -59,16 +52,9 @@ fn validate_webhook(webhook: &Value, path: &Path) -> Findings {
     }
     if webhook.has("reinvocationPolicy") {
         let policy = webhook.text("reinvocationPolicy");
-        findings.extend(one_of(
-            &path.child("reinvocationPolicy"),
-            policy,
-            &["IfNeeded", "Never"],
-        ));
+        findings.extend(one_of(&path.child("reinvocationPolicy"), policy, &["IfNeeded", "Never"]));
     }
-    findings.extend(validate_client(
-        &webhook["clientConfig"],
-        &path.child("clientConfig"),
-    ));
+    findings.extend(validate_client(&webhook["clientConfig"], &path.child("clientConfig")));
     findings.extend(validate_conditions(webhook, &path.child("matchConditions")));
     findings
 }
@@ -96,30 +82,18 @@ fn validate_rule(rule: &Value, path: &Path) -> Findings {
     let mut findings = validate_wild_list(rule, "operations", "operations", path);
     for (index, operation) in rule.texts("operations").enumerate() {
         if !OPERATIONS.contains(&operation) {
-            findings.push(not_supported(
-                &path.child("operations").index(index),
-                operation,
-                &OPERATIONS,
-            ));
+            findings.push(not_supported(&path.child("operations").index(index), operation, &OPERATIONS));
         }
     }
     findings.extend(validate_wild_list(rule, "apiGroups", "API groups", path));
     findings.extend(validate_wild_list(rule, "apiVersions", "API versions", path));
-    for (index, _) in rule
-        .texts("apiVersions")
-        .enumerate()
-        .filter(|(_, version)| version.is_empty())
-    {
+    for (index, _) in rule.texts("apiVersions").enumerate().filter(|(_, version)| version.is_empty()) {
         findings.push(required(&path.child("apiVersions").index(index), ""));
     }
     findings.extend(validate_resources(rule, &path.child("resources")));
     let scope = rule.text("scope");
     if rule.has("scope") && !["*", "Cluster", "Namespaced"].contains(&scope) {
-        findings.push(not_supported(
-            &path.child("scope"),
-            scope,
-            &["*", "Cluster", "Namespaced"],
-        ));
+        findings.push(not_supported(&path.child("scope"), scope, &["*", "Cluster", "Namespaced"]));
     }
     findings
 }
@@ -215,11 +189,7 @@ fn validate_service(service: &Value, path: &Path) -> Findings {
     }
     let port = service.number("port").unwrap_or(443);
     for why in names::port_number(port) {
-        findings.push(invalid(
-            &path.child("port"),
-            port,
-            &format!("port is not valid: {why}"),
-        ));
+        findings.push(invalid(&path.child("port"), port, &format!("port is not valid: {why}")));
     }
     let target = service.text("path");
     if service.has("path") && !target.starts_with('/') {
@@ -239,11 +209,7 @@ fn validate_review_versions(webhook: &Value, path: &Path) -> Findings {
             findings.push(invalid(&path.index(index), *version, "duplicate version"));
             continue;
         }
-        findings.extend(ill_formed(
-            &path.index(index),
-            version,
-            names::dns_1035_label(version),
-        ));
+        findings.extend(ill_formed(&path.index(index), version, names::dns_1035_label(version)));
     }
     if !versions.iter().any(|version| ["v1", "v1beta1"].contains(version)) {
         let why = "must include at least one of v1, v1beta1";
@@ -300,20 +266,12 @@ pub(super) fn validate_mutating_policy(object: &Value) -> Findings {
         findings.push(required(&path.child("mutations"), why));
     }
     let policy = spec.text("reinvocationPolicy");
-    findings.extend(one_of(
-        &path.child("reinvocationPolicy"),
-        policy,
-        &["IfNeeded", "Never"],
-    ));
+    findings.extend(one_of(&path.child("reinvocationPolicy"), policy, &["IfNeeded", "Never"]));
     findings
 }
 
 fn validate_policy_frame(spec: &Value, path: &Path) -> Findings {
-    let mut findings = one_of(
-        &path.child("failurePolicy"),
-        spec.text("failurePolicy"),
-        &["Fail", "Ignore"],
-    );
+    let mut findings = one_of(&path.child("failurePolicy"), spec.text("failurePolicy"), &["Fail", "Ignore"]);
     if spec.has("paramKind") {
         for field in ["apiVersion", "kind"] {
             if spec["paramKind"].text(field).is_empty() {
@@ -377,10 +335,7 @@ pub(super) fn validate_binding(object: &Value) -> Findings {
         findings.extend(validate_parameter(&spec["paramRef"], &path.child("paramRef")));
     }
     if spec.has("matchResources") {
-        findings.extend(validate_match(
-            &spec["matchResources"],
-            &path.child("matchResources"),
-        ));
+        findings.extend(validate_match(&spec["matchResources"], &path.child("matchResources")));
     }
     if object.text("kind") == "ValidatingAdmissionPolicyBinding" {
         findings.extend(validate_actions(spec, &path.child("validationActions")));
@@ -408,11 +363,7 @@ fn validate_parameter(reference: &Value, path: &Path) -> Findings {
         findings.push(required(path, "one of name or selector must be specified"));
     }
     let action = reference.text("parameterNotFoundAction");
-    findings.extend(one_of(
-        &path.child("parameterNotFoundAction"),
-        action,
-        &["Deny", "Allow"],
-    ));
+    findings.extend(one_of(&path.child("parameterNotFoundAction"), action, &["Deny", "Allow"]));
     findings
 }
 
@@ -449,11 +400,7 @@ pub(super) fn validate_api_service(object: &Value) -> Findings {
         findings.push(invalid(&Path::new("metadata.name"), name, &why));
     }
     let version = spec.text("version");
-    findings.extend(ill_formed(
-        &path.child("version"),
-        version,
-        names::dns_1035_label(version),
-    ));
+    findings.extend(ill_formed(&path.child("version"), version, names::dns_1035_label(version)));
     for (field, high) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1_000)] {
         let priority = spec.number(field).unwrap_or_default();
         if priority <= 0 || priority > high {
@@ -500,29 +447,13 @@ pub(super) fn validate_definition(object: &Value) -> Findings {
     if group.is_empty() {
         findings.push(required(&path.child("group"), ""));
     } else {
-        findings.extend(ill_formed(
-            &path.child("group"),
-            group,
-            names::dns_subdomain(group),
-        ));
+        findings.extend(ill_formed(&path.child("group"), group, names::dns_subdomain(group)));
         if !group.contains('.') {
-            findings.push(invalid(
-                &path.child("group"),
-                group,
-                "should be a domain with at least one dot",
-            ));
+            findings.push(invalid(&path.child("group"), group, "should be a domain with at least one dot"));
         }
     }
-    findings.extend(one_of(
-        &path.child("scope"),
-        spec.text("scope"),
-        &["Cluster", "Namespaced"],
-    ));
-    let stored = spec
-        .list("versions")
-        .iter()
-        .filter(|version| version.flag("storage"))
-        .count();
+    findings.extend(one_of(&path.child("scope"), spec.text("scope"), &["Cluster", "Namespaced"]));
+    let stored = spec.list("versions").iter().filter(|version| version.flag("storage")).count();
     if stored != 1 {
         let why = "must have exactly one version marked as storage version";
         findings.push(invalid(&path.child("versions"), spec["versions"].clone(), why));

@@ -19,11 +19,7 @@ impl Path {
 
     /// The path of an inner field; dots in the name go further down.
     pub fn child(&self, name: &str) -> Path {
-        if self.0.is_empty() {
-            Path::new(name)
-        } else {
-            Path(format!("{}.{name}", self.0))
-        }
+        if self.0.is_empty() { Path::new(name) } else { Path(format!("{}.{name}", self.0)) }
     }
 
     pub fn index(&self, index: usize) -> Path {
@@ -42,16 +38,8 @@ impl fmt::Display for Path {
 }
 
 fn finding(kind: FindingKind, path: &Path, head: String, detail: &str) -> Finding {
-    let message = if detail.is_empty() {
-        head
-    } else {
-        format!("{head}: {detail}")
-    };
-    Finding {
-        kind,
-        field: path.to_string(),
-        message,
-    }
+    let message = if detail.is_empty() { head } else { format!("{head}: {detail}") };
+    Finding { kind, field: path.to_string(), message }
 }
 
 fn about(kind: FindingKind, title: &str, path: &Path, value: &Value, detail: &str) -> Finding {
@@ -62,11 +50,7 @@ fn about(kind: FindingKind, title: &str, path: &Path, value: &Value, detail: &st
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => go_quoted(text),
-        other => other
-            .to_string()
-            .replace('&', "\\u0026")
-            .replace('<', "\\u003c")
-            .replace('>', "\\u003e"),
+        other => other.to_string().replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e"),
     }
 }
 
@@ -102,29 +86,16 @@ pub fn invalid(path: &Path, value: impl Into<Value>, detail: &str) -> Finding {
 
 /// As [`invalid`], about a struct of upstream's own: its message names the struct's fields, in the struct's order.
 pub fn invalid_struct(path: &Path, fields: &[(&str, Value)], detail: &str) -> Finding {
-    finding(
-        FindingKind::Invalid,
-        path,
-        format!("Invalid value: {}", go_struct(fields)),
-        detail,
-    )
+    finding(FindingKind::Invalid, path, format!("Invalid value: {}", go_struct(fields)), detail)
 }
 
 /// As [`duplicate`], with a reason, about a struct.
 pub fn duplicate_struct(path: &Path, fields: &[(&str, Value)], detail: &str) -> Finding {
-    finding(
-        FindingKind::Duplicate,
-        path,
-        format!("Duplicate value: {}", go_struct(fields)),
-        detail,
-    )
+    finding(FindingKind::Duplicate, path, format!("Duplicate value: {}", go_struct(fields)), detail)
 }
 
 fn go_struct(fields: &[(&str, Value)]) -> String {
-    let fields: Vec<String> = fields
-        .iter()
-        .map(|(name, value)| format!("\"{name}\":{value}"))
-        .collect();
+    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
     format!("{{{}}}", fields.join(","))
 }
 
@@ -156,30 +127,15 @@ pub fn too_many(path: &Path, count: usize, items_max: usize) -> Finding {
 }
 
 pub fn type_invalid(path: &Path, value: impl Into<Value>, detail: &str) -> Finding {
-    about(
-        FindingKind::TypeInvalid,
-        "Invalid value",
-        path,
-        &value.into(),
-        detail,
-    )
+    about(FindingKind::TypeInvalid, "Invalid value", path, &value.into(), detail)
 }
 
 /// `supported` is listed as given; callers sort where upstream's list comes from a set.
 pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Finding {
     let quoted: Vec<String> = supported.iter().map(|value| go_quoted(value)).collect();
-    let detail = if quoted.is_empty() {
-        String::new()
-    } else {
-        format!("supported values: {}", quoted.join(", "))
-    };
-    about(
-        FindingKind::NotSupported,
-        "Unsupported value",
-        path,
-        &value.into(),
-        &detail,
-    )
+    let detail =
+        if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
+    about(FindingKind::NotSupported, "Unsupported value", path, &value.into(), &detail)
 }
 
 /// One finding for each text of a form's check.
@@ -200,11 +156,7 @@ pub const IMMUTABLE: &str = "field is immutable";
 
 /// The field may not change. The finding shows the new value.
 pub fn immutable(path: &Path, new: &Value, old: &Value) -> Findings {
-    if new == old {
-        Findings::new()
-    } else {
-        vec![invalid(path, new.clone(), IMMUTABLE)]
-    }
+    if new == old { Findings::new() } else { vec![invalid(path, new.clone(), IMMUTABLE)] }
 }
 
 pub fn not_negative(path: &Path, value: i64) -> Findings {
@@ -216,11 +168,7 @@ pub fn not_negative(path: &Path, value: i64) -> Findings {
 }
 
 pub fn positive(path: &Path, value: i64) -> Findings {
-    if value > 0 {
-        Findings::new()
-    } else {
-        vec![invalid(path, value, "must be greater than 0")]
-    }
+    if value > 0 { Findings::new() } else { vec![invalid(path, value, "must be greater than 0")] }
 }
 
 #[cfg(test)]
@@ -236,10 +184,7 @@ mod tests {
             (required(&path, ""), "Required value"),
             (invalid(&path, "A\n", "no"), "Invalid value: \"A\\n\": no"),
             (invalid(&path, 5, "no"), "Invalid value: 5: no"),
-            (
-                invalid(&path, json!({"a": "<"}), "no"),
-                "Invalid value: {\"a\":\"\\u003c\"}: no",
-            ),
+            (invalid(&path, json!({"a": "<"}), "no"), "Invalid value: {\"a\":\"\\u003c\"}: no"),
             (
                 not_supported(&path, "X", &["A", "B"]),
                 "Unsupported value: \"X\": supported values: \"A\", \"B\"",

@@ -52,20 +52,14 @@ fn validate_flow_schema(object: &Value) -> Findings {
     const PRECEDENCE_MAX: i64 = 10_000;
     const METHODS: [&str; 2] = ["ByNamespace", "ByUser"];
     let (spec, path) = (&object["spec"], Path::new("spec"));
-    let (at, precedence) = (
-        path.child("matchingPrecedence"),
-        spec.number("matchingPrecedence").unwrap_or_default(),
-    );
+    let (at, precedence) =
+        (path.child("matchingPrecedence"), spec.number("matchingPrecedence").unwrap_or_default());
     let mut findings = Findings::new();
     if precedence <= 0 {
         findings.push(invalid(&at, precedence, "must be a positive value"));
     }
     if precedence > PRECEDENCE_MAX {
-        findings.push(invalid(
-            &at,
-            precedence,
-            &format!("must not be greater than {PRECEDENCE_MAX}"),
-        ));
+        findings.push(invalid(&at, precedence, &format!("must not be greater than {PRECEDENCE_MAX}")));
     }
     if precedence == 1 && object["metadata"].text("name") != "exempt" {
         let why = "only the schema named 'exempt' may have matchingPrecedence 1";
@@ -95,26 +89,17 @@ fn validate_priority_level(object: &Value) -> Findings {
     match kind {
         "Exempt" => {
             if spec.has("limited") {
-                findings.push(forbidden(
-                    &path.child("limited"),
-                    "must be nil if the type is not Limited",
-                ));
+                findings.push(forbidden(&path.child("limited"), "must be nil if the type is not Limited"));
             }
         }
         "Limited" => {
             if spec.has("exempt") {
-                findings.push(forbidden(
-                    &path.child("exempt"),
-                    "must be nil if the type is Limited",
-                ));
+                findings.push(forbidden(&path.child("exempt"), "must be nil if the type is Limited"));
             }
             if spec.has("limited") {
                 findings.extend(validate_limited(&spec["limited"], &path.child("limited")));
             } else {
-                findings.push(required(
-                    &path.child("limited"),
-                    "must not be empty when type is Limited",
-                ));
+                findings.push(required(&path.child("limited"), "must not be empty when type is Limited"));
             }
         }
         other => findings.push(not_supported(&path.child("type"), other, &["Exempt", "Limited"])),

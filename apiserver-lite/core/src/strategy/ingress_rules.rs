@@ -22,11 +22,7 @@ pub(super) fn validate_create(object: &Value) -> Findings {
         && annotations[CLASS] != spec["ingressClassName"]
     {
         let why = "must match `ingressClassName` when both are specified";
-        findings.push(invalid(
-            &Path::new("annotations").child(CLASS),
-            annotations[CLASS].clone(),
-            why,
-        ));
+        findings.push(invalid(&Path::new("annotations").child(CLASS), annotations[CLASS].clone(), why));
     }
     findings
 }
@@ -39,10 +35,7 @@ pub(super) fn validate(object: &Value) -> Findings {
         findings.push(invalid(&path, spec["rules"].clone(), why));
     }
     if spec.has("defaultBackend") {
-        findings.extend(validate_backend(
-            &spec["defaultBackend"],
-            &path.child("defaultBackend"),
-        ));
+        findings.extend(validate_backend(&spec["defaultBackend"], &path.child("defaultBackend")));
     }
     for (index, rule) in spec.list("rules").iter().enumerate() {
         let at = path.child("rules").index(index);
@@ -58,30 +51,19 @@ pub(super) fn validate(object: &Value) -> Findings {
         }
         let secret = tls.text("secretName");
         if !secret.is_empty() {
-            findings.extend(ill_formed(
-                &at.child("secretName"),
-                secret,
-                names::dns_subdomain(secret),
-            ));
+            findings.extend(ill_formed(&at.child("secretName"), secret, names::dns_subdomain(secret)));
         }
     }
     if spec.has("ingressClassName") {
         let class = spec.text("ingressClassName");
-        findings.extend(ill_formed(
-            &path.child("ingressClassName"),
-            class,
-            names::dns_subdomain(class),
-        ));
+        findings.extend(ill_formed(&path.child("ingressClassName"), class, names::dns_subdomain(class)));
     }
     findings
 }
 
 fn validate_host(host: &str, path: &Path) -> Findings {
-    let wrong = if host.contains('*') {
-        names::wildcard_dns_subdomain(host)
-    } else {
-        names::dns_subdomain(host)
-    };
+    let wrong =
+        if host.contains('*') { names::wildcard_dns_subdomain(host) } else { names::dns_subdomain(host) };
     ill_formed(path, host, wrong)
 }
 
@@ -171,11 +153,7 @@ fn validate_reference(reference: &Value, path: &Path) -> Findings {
     let mut findings = Findings::new();
     if reference.has("apiGroup") {
         let group = reference.text("apiGroup");
-        findings.extend(ill_formed(
-            &path.child("apiGroup"),
-            group,
-            names::dns_subdomain(group),
-        ));
+        findings.extend(ill_formed(&path.child("apiGroup"), group, names::dns_subdomain(group)));
     }
     for field in ["kind", "name"] {
         match reference.text(field) {
@@ -206,16 +184,9 @@ pub(super) fn validate_class(object: &Value) -> Findings {
             findings.push(super::field::forbidden(&at.child("namespace"), why));
         }
         ("Namespace", false) => {
-            findings.push(required(
-                &at.child("namespace"),
-                "`parameters.scope` is set to 'Namespace'",
-            ));
+            findings.push(required(&at.child("namespace"), "`parameters.scope` is set to 'Namespace'"));
         }
-        (other, _) => findings.push(not_supported(
-            &at.child("scope"),
-            other,
-            &["Cluster", "Namespace"],
-        )),
+        (other, _) => findings.push(not_supported(&at.child("scope"), other, &["Cluster", "Namespace"])),
     }
     findings
 }

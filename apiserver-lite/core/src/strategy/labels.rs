@@ -40,10 +40,7 @@ pub(super) fn validate_annotations(annotations: &Value, path: &Path) -> Findings
 pub(super) fn validate_selector(selector: &Value, path: &Path) -> Findings {
     let mut findings = validate_labels(&selector["matchLabels"], &path.child("matchLabels"));
     for (index, expression) in selector.list("matchExpressions").iter().enumerate() {
-        findings.extend(validate_expression(
-            expression,
-            &path.child("matchExpressions").index(index),
-        ));
+        findings.extend(validate_expression(expression, &path.child("matchExpressions").index(index)));
     }
     findings
 }
@@ -63,19 +60,11 @@ fn validate_expression(expression: &Value, path: &Path) -> Findings {
             findings.push(forbidden(&path.child("values"), why));
         }
         "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-        _ => findings.push(invalid(
-            &path.child("operator"),
-            operator,
-            "not a valid selector operator",
-        )),
+        _ => findings.push(invalid(&path.child("operator"), operator, "not a valid selector operator")),
     }
     findings.extend(validate_label_key(expression.text("key"), &path.child("key")));
     for (index, value) in expression.texts("values").enumerate() {
-        findings.extend(ill_formed(
-            &path.child("values").index(index),
-            value,
-            names::label_value(value),
-        ));
+        findings.extend(ill_formed(&path.child("values").index(index), value, names::label_value(value)));
     }
     findings
 }

@@ -29,9 +29,7 @@ pub(super) static INGRESS: Usual = Usual {
 
 pub(super) static INGRESS_CLASS: Usual = Usual {
     default: |object| {
-        object
-            .child("spec")
-            .with("parameters", |parameters| parameters.fill("scope", "Cluster"));
+        object.child("spec").with("parameters", |parameters| parameters.fill("scope", "Cluster"));
     },
     generation: &["spec"],
     validate: ingress_rules::validate_class,
@@ -78,11 +76,7 @@ pub(super) static IP_ADDRESS: Usual = Usual {
             ("Namespace", new.text("namespace").into()),
             ("Name", new.text("name").into()),
         ];
-        vec![invalid_struct(
-            &Path::new("spec").child("parentRef"),
-            &shown,
-            IMMUTABLE,
-        )]
+        vec![invalid_struct(&Path::new("spec").child("parentRef"), &shown, IMMUTABLE)]
     },
     ..Usual::PLAIN
 };
@@ -92,11 +86,7 @@ fn default_network_policy(object: &mut Value) {
     spec.child("podSelector");
     if spec.lacks("policyTypes") {
         let has_egress = !spec.lacks("egress");
-        spec["policyTypes"] = if has_egress {
-            json!(["Ingress", "Egress"])
-        } else {
-            json!(["Ingress"])
-        };
+        spec["policyTypes"] = if has_egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
     }
     for direction in ["ingress", "egress"] {
         spec.each(direction, |rule| rule.each("ports", default_port));
@@ -112,11 +102,7 @@ pub(super) fn validate_cidr(text: &str, path: &Path) -> Findings {
     if text.parse::<IpNet>().is_ok() {
         return Findings::new();
     }
-    vec![invalid(
-        path,
-        text,
-        "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
-    )]
+    vec![invalid(path, text, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")]
 }
 
 fn validate_policy(object: &Value) -> Findings {
@@ -140,11 +126,7 @@ fn validate_policy(object: &Value) -> Findings {
         findings.push(invalid(&at, spec["policyTypes"].clone(), why));
         return findings;
     }
-    for (index, kind) in spec
-        .texts("policyTypes")
-        .enumerate()
-        .filter(|(_, kind)| !TYPES.contains(kind))
-    {
+    for (index, kind) in spec.texts("policyTypes").enumerate().filter(|(_, kind)| !TYPES.contains(kind)) {
         findings.push(not_supported(&at.index(index), kind, &TYPES));
     }
     findings
@@ -160,20 +142,12 @@ fn validate_policy_port(port: &Value, path: &Path) -> Findings {
     let (at, end) = (path.child("endPort"), port.number("endPort"));
     match (&port["port"], end) {
         (Value::Null, Some(end)) => {
-            findings.push(invalid(
-                &at,
-                end,
-                "may not be specified when `port` is not specified",
-            ));
+            findings.push(invalid(&at, end, "may not be specified when `port` is not specified"));
         }
         (Value::Null, None) => {}
         (Value::String(name), end) => {
             if let Some(end) = end {
-                findings.push(invalid(
-                    &at,
-                    end,
-                    "may not be specified when `port` is non-numeric",
-                ));
+                findings.push(invalid(&at, end, "may not be specified when `port` is non-numeric"));
             }
             findings.extend(ill_formed(&path.child("port"), name, names::port_name(name)));
         }
@@ -193,10 +167,8 @@ fn validate_policy_port(port: &Value, path: &Path) -> Findings {
 
 fn validate_peer(peer: &Value, path: &Path) -> Findings {
     let mut findings = Findings::new();
-    let selectors: Vec<&str> = ["podSelector", "namespaceSelector"]
-        .into_iter()
-        .filter(|selector| peer.has(selector))
-        .collect();
+    let selectors: Vec<&str> =
+        ["podSelector", "namespaceSelector"].into_iter().filter(|selector| peer.has(selector)).collect();
     for selector in &selectors {
         findings.extend(validate_selector(&peer[*selector], &path.child(selector)));
     }
@@ -239,11 +211,7 @@ fn validate_service_cidr(object: &Value) -> Findings {
         return vec![required(&path, "at least one CIDR required")];
     }
     if ranges.len() > 2 {
-        return vec![invalid_struct(
-            &path,
-            &[("CIDRs", shown)],
-            "may only hold up to 2 values",
-        )];
+        return vec![invalid_struct(&path, &[("CIDRs", shown)], "may only hold up to 2 values")];
     }
     let mut findings = Findings::new();
     if ranges.len() == 2 && ranges[0].contains(':') == ranges[1].contains(':') {
@@ -261,11 +229,7 @@ fn validate_network(text: &str, path: &Path) -> Findings {
     match text.parse::<IpNet>() {
         Err(_) => validate_cidr(text, path),
         Ok(net) if net.trunc() != net => {
-            vec![invalid(
-                path,
-                text,
-                "must not have bits set beyond the prefix length",
-            )]
+            vec![invalid(path, text, "must not have bits set beyond the prefix length")]
         }
         Ok(_) => Findings::new(),
     }
@@ -277,9 +241,7 @@ fn validate_address(object: &Value) -> Findings {
     if parent.is_null() {
         return vec![required(&path, "")];
     }
-    let missing = ["resource", "name"]
-        .into_iter()
-        .filter(|field| parent.text(field).is_empty());
+    let missing = ["resource", "name"].into_iter().filter(|field| parent.text(field).is_empty());
     missing.map(|field| required(&path.child(field), "")).collect()
 }
 
@@ -298,10 +260,6 @@ pub(super) fn validate_domain_path(text: &str, path: &Path) -> Findings {
             }
             findings
         }
-        _ => vec![invalid(
-            path,
-            text,
-            "must be a domain-prefixed path (such as \"acme.io/foo\")",
-        )],
+        _ => vec![invalid(path, text, "must be a domain-prefixed path (such as \"acme.io/foo\")")],
     }
 }

@@ -73,11 +73,7 @@ pub(super) static PRIORITY_CLASS: Usual = Usual {
             findings.push(forbidden(&Path::new("value"), "may not be changed in an update."));
         }
         let at = Path::new("preemptionPolicy");
-        findings.extend(immutable(
-            &at,
-            &object["preemptionPolicy"],
-            &old["preemptionPolicy"],
-        ));
+        findings.extend(immutable(&at, &object["preemptionPolicy"], &old["preemptionPolicy"]));
         findings
     },
     ..Usual::PLAIN
@@ -101,11 +97,7 @@ fn default_limit_range(object: &mut Value) {
         if item.text("type") != "Container" {
             return;
         }
-        for (from, to) in [
-            ("max", "default"),
-            ("default", "defaultRequest"),
-            ("min", "defaultRequest"),
-        ] {
+        for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")] {
             for (name, amount) in item[from].clone().as_object().into_iter().flatten() {
                 item.child(to).fill(name, amount.clone());
             }
@@ -121,21 +113,11 @@ fn validate_budget(object: &Value) -> Findings {
             ("MinAvailable", spec["minAvailable"].clone()),
             ("Selector", spec["selector"].clone()),
             ("MaxUnavailable", spec["maxUnavailable"].clone()),
-            (
-                "UnhealthyPodEvictionPolicy",
-                spec["unhealthyPodEvictionPolicy"].clone(),
-            ),
+            ("UnhealthyPodEvictionPolicy", spec["unhealthyPodEvictionPolicy"].clone()),
         ];
-        findings.push(invalid_struct(
-            &path,
-            &shown,
-            "minAvailable and maxUnavailable cannot be both set",
-        ));
+        findings.push(invalid_struct(&path, &shown, "minAvailable and maxUnavailable cannot be both set"));
     }
-    for field in ["minAvailable", "maxUnavailable"]
-        .iter()
-        .filter(|field| spec.has(field))
-    {
+    for field in ["minAvailable", "maxUnavailable"].iter().filter(|field| spec.has(field)) {
         findings.extend(validate_count_or_percent(&spec[*field], &path.child(field)));
         findings.extend(validate_at_most_all(&spec[*field], &path.child(field)));
     }
@@ -143,11 +125,7 @@ fn validate_budget(object: &Value) -> Findings {
     let policy = spec.text("unhealthyPodEvictionPolicy");
     const POLICIES: [&str; 2] = ["AlwaysAllow", "IfHealthyBudget"];
     if spec.has("unhealthyPodEvictionPolicy") && !POLICIES.contains(&policy) {
-        findings.push(not_supported(
-            &path.child("unhealthyPodEvictionPolicy"),
-            policy,
-            &POLICIES,
-        ));
+        findings.push(not_supported(&path.child("unhealthyPodEvictionPolicy"), policy, &POLICIES));
     }
     findings
 }
@@ -177,10 +155,7 @@ fn validate_limit_item(item: &Value, path: &Path) -> Findings {
     for list in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
         if kind == "Pod" && list.starts_with("default") {
             if !item.lacks(list) {
-                findings.push(forbidden(
-                    &path.child(list),
-                    "may not be specified when `type` is 'Pod'",
-                ));
+                findings.push(forbidden(&path.child(list), "may not be specified when `type` is 'Pod'"));
             }
             continue;
         }
@@ -209,36 +184,14 @@ fn validate_limits_agree(item: &Value, name: &str, path: &Path) -> Findings {
     let kind = item.text("type");
     let amount = |list: &str| -> Option<Quantity> {
         let hidden = kind == "Pod" && list.starts_with("default");
-        if hidden {
-            None
-        } else {
-            item[list].text(name).parse().ok()
-        }
+        if hidden { None } else { item[list].text(name).parse().ok() }
     };
     let mut findings = Findings::new();
     for (low, low_word, high, high_word, at) in [
         ("min", "min value", "max", "max value", "min"),
-        (
-            "min",
-            "min value",
-            "defaultRequest",
-            "default request value",
-            "defaultRequest",
-        ),
-        (
-            "defaultRequest",
-            "default request value",
-            "max",
-            "max value",
-            "defaultRequest",
-        ),
-        (
-            "defaultRequest",
-            "default request value",
-            "default",
-            "default limit value",
-            "defaultRequest",
-        ),
+        ("min", "min value", "defaultRequest", "default request value", "defaultRequest"),
+        ("defaultRequest", "default request value", "max", "max value", "defaultRequest"),
+        ("defaultRequest", "default request value", "default", "default limit value", "defaultRequest"),
         ("min", "min value", "default", "default value", "default"),
         ("default", "default value", "max", "max value", "default"),
     ] {
@@ -259,11 +212,7 @@ fn validate_limits_agree(item: &Value, name: &str, path: &Path) -> Findings {
     }
     if let Some(ratio) = amount("maxLimitRequestRatio").filter(|ratio| *ratio < Quantity::from_milli(1000)) {
         let at = path.child("maxLimitRequestRatio").key(name);
-        findings.push(invalid(
-            &at,
-            ratio.to_string(),
-            &format!("ratio {ratio} is less than 1"),
-        ));
+        findings.push(invalid(&at, ratio.to_string(), &format!("ratio {ratio} is less than 1")));
     }
     findings
 }
@@ -329,11 +278,7 @@ fn validate_scope(requirement: &Value, path: &Path) -> Findings {
             findings.push(invalid(&at, requirement["values"].clone(), why));
         }
         ("In" | "NotIn" | "Exists" | "DoesNotExist", _) => {}
-        (other, _) => findings.push(invalid(
-            &path.child("operator"),
-            other,
-            "not a valid selector operator",
-        )),
+        (other, _) => findings.push(invalid(&path.child("operator"), other, "not a valid selector operator")),
     }
     findings
 }
@@ -352,11 +297,7 @@ fn validate_priority_class(object: &Value) -> Findings {
         findings.push(forbidden(&Path::new("value"), &why));
     }
     let policy = object.text("preemptionPolicy");
-    findings.extend(one_of(
-        &Path::new("preemptionPolicy"),
-        policy,
-        &["PreemptLowerPriority", "Never"],
-    ));
+    findings.extend(one_of(&Path::new("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]));
     findings
 }
 
@@ -366,13 +307,7 @@ fn validate_runtime_class(object: &Value) -> Findings {
     let at = Path::new("overhead").child("limits");
     findings.extend(validate_overhead(&object["overhead"]["podFixed"], &at));
     let (scheduling, at) = (&object["scheduling"], Path::new("scheduling"));
-    findings.extend(validate_labels(
-        &scheduling["nodeSelector"],
-        &at.child("nodeSelector"),
-    ));
-    findings.extend(validate_tolerations(
-        scheduling.list("tolerations"),
-        &at.child("tolerations"),
-    ));
+    findings.extend(validate_labels(&scheduling["nodeSelector"], &at.child("nodeSelector")));
+    findings.extend(validate_tolerations(scheduling.list("tolerations"), &at.child("tolerations")));
     findings
 }

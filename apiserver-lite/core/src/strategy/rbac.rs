@@ -67,10 +67,7 @@ fn validate_rules(object: &Value, is_namespaced: bool) -> Findings {
 fn validate_rule(rule: &Value, is_namespaced: bool, path: &Path) -> Findings {
     let mut findings = Findings::new();
     if rule.lacks("verbs") {
-        findings.push(required(
-            &path.child("verbs"),
-            "verbs must contain at least one value",
-        ));
+        findings.push(required(&path.child("verbs"), "verbs must contain at least one value"));
     }
     if !rule.lacks("nonResourceURLs") {
         let at = path.child("nonResourceURLs");
@@ -78,10 +75,7 @@ fn validate_rule(rule: &Value, is_namespaced: bool, path: &Path) -> Findings {
         if is_namespaced {
             refuse("namespaced rules cannot apply to non-resource URLs");
         }
-        if ["apiGroups", "resources", "resourceNames"]
-            .iter()
-            .any(|list| !rule.lacks(list))
-        {
+        if ["apiGroups", "resources", "resourceNames"].iter().any(|list| !rule.lacks(list)) {
             refuse("rules cannot apply to both regular resources and non-resource URLs");
         }
         return findings;
@@ -91,10 +85,7 @@ fn validate_rule(rule: &Value, is_namespaced: bool, path: &Path) -> Findings {
         findings.push(required(&path.child("apiGroups"), why));
     }
     if rule.lacks("resources") {
-        findings.push(required(
-            &path.child("resources"),
-            "resource rules must supply at least one resource",
-        ));
+        findings.push(required(&path.child("resources"), "resource rules must supply at least one resource"));
     }
     findings
 }
@@ -119,17 +110,9 @@ fn validate_binding(object: &Value, is_namespaced: bool) -> Findings {
     let (role, path) = (&object["roleRef"], Path::new("roleRef"));
     let mut findings = Findings::new();
     if role.text("apiGroup") != GROUP {
-        findings.push(not_supported(
-            &path.child("apiGroup"),
-            role.text("apiGroup"),
-            &[GROUP],
-        ));
+        findings.push(not_supported(&path.child("apiGroup"), role.text("apiGroup"), &[GROUP]));
     }
-    let kinds: &[&str] = if is_namespaced {
-        &["Role", "ClusterRole"]
-    } else {
-        &["ClusterRole"]
-    };
+    let kinds: &[&str] = if is_namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
     if !kinds.contains(&role.text("kind")) {
         findings.push(not_supported(&path.child("kind"), role.text("kind"), kinds));
     }
@@ -138,11 +121,7 @@ fn validate_binding(object: &Value, is_namespaced: bool) -> Findings {
         name => findings.extend(ill_formed(&path.child("name"), name, names::path_segment(name))),
     }
     for (index, subject) in object.list("subjects").iter().enumerate() {
-        findings.extend(validate_subject(
-            subject,
-            is_namespaced,
-            &Path::new("subjects").index(index),
-        ));
+        findings.extend(validate_subject(subject, is_namespaced, &Path::new("subjects").index(index)));
     }
     findings
 }
@@ -170,11 +149,7 @@ fn validate_subject(subject: &Value, is_namespaced: bool, path: &Path) -> Findin
         }
         "User" | "Group" => {}
         other => {
-            findings.push(not_supported(
-                &path.child("kind"),
-                other,
-                &["ServiceAccount", "User", "Group"],
-            ));
+            findings.push(not_supported(&path.child("kind"), other, &["ServiceAccount", "User", "Group"]));
         }
     }
     findings
@@ -184,15 +159,9 @@ fn validate_binding_update(object: &Value, old: &Value, is_namespaced: bool) -> 
     let mut findings = validate_binding(object, is_namespaced);
     let role = &object["roleRef"];
     if *role != old["roleRef"] {
-        let shown = ["APIGroup", "Kind", "Name"]
-            .into_iter()
-            .zip(["apiGroup", "kind", "name"]);
+        let shown = ["APIGroup", "Kind", "Name"].into_iter().zip(["apiGroup", "kind", "name"]);
         let shown: Vec<(&str, Value)> = shown.map(|(name, field)| (name, role[field].clone())).collect();
-        findings.push(invalid_struct(
-            &Path::new("roleRef"),
-            &shown,
-            "cannot change roleRef",
-        ));
+        findings.push(invalid_struct(&Path::new("roleRef"), &shown, "cannot change roleRef"));
     }
     findings
 }

@@ -17,23 +17,15 @@ fn cases(group: &str) -> Vec<(String, Vec<Value>)> {
     let text = std::fs::read_to_string(golden(&format!("upstream/api/{group}.json")))
         .expect("the recording is there");
     let mut file: Value = serde_json::from_str(&text).expect("the recording is JSON");
-    let Value::Object(cases) = file["cases"].take() else {
-        panic!("{group} has no cases")
-    };
-    cases
-        .into_iter()
-        .map(|(id, steps)| (id, steps.as_array().cloned().unwrap_or_default()))
-        .collect()
+    let Value::Object(cases) = file["cases"].take() else { panic!("{group} has no cases") };
+    cases.into_iter().map(|(id, steps)| (id, steps.as_array().cloned().unwrap_or_default())).collect()
 }
 
 /// Compares what passes with the committed list.
 fn enforce(group: &str, passing: &BTreeSet<String>, total: usize) {
     let path = golden(&format!("green/{group}.txt"));
-    let listed: BTreeSet<String> = std::fs::read_to_string(&path)
-        .unwrap_or_default()
-        .lines()
-        .map(str::to_owned)
-        .collect();
+    let listed: BTreeSet<String> =
+        std::fs::read_to_string(&path).unwrap_or_default().lines().map(str::to_owned).collect();
     println!("{group}: {} of {total} recorded cases pass", passing.len());
     if std::env::var_os("KEDGE_UPDATE").is_some() {
         let lines: String = passing.iter().map(|id| format!("{id}\n")).collect();
@@ -44,10 +36,7 @@ fn enforce(group: &str, passing: &BTreeSet<String>, total: usize) {
 }
 
 fn group_of(object: &Value) -> &str {
-    object
-        .text("apiVersion")
-        .rsplit_once('/')
-        .map_or("", |(group, _)| group)
+    object.text("apiVersion").rsplit_once('/').map_or("", |(group, _)| group)
 }
 
 /// What decoding into upstream's types loses: nulls and empty lists.
@@ -67,12 +56,7 @@ fn with_server_metadata(object: &mut Value) {
     let metadata = object.child("metadata");
     metadata["uid"] = "<uid:1>".into();
     metadata["creationTimestamp"] = "<time>".into();
-    for field in [
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "selfLink",
-        "generation",
-    ] {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
         metadata.drop_field(field);
     }
 }
@@ -80,15 +64,9 @@ fn with_server_metadata(object: &mut Value) {
 /// Takes out what the registry, the allocators and admission add.
 fn without_foreign_parts(object: &mut Value, request: &Value) {
     let metadata = object.child("metadata");
-    for field in [
-        "managedFields",
-        "resourceVersion",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "name",
-        "generateName",
-    ] {
+    for field in
+        ["managedFields", "resourceVersion", "namespace", "uid", "creationTimestamp", "name", "generateName"]
+    {
         metadata.drop_field(field);
     }
     match object.text("kind") {
@@ -118,12 +96,7 @@ fn without_foreign_parts(object: &mut Value, request: &Value) {
 
 fn without_pod_admission(spec: &mut Value, asked: &Value) {
     let is_ours = |item: &Value| item.text("name").starts_with("kube-api-access");
-    for field in [
-        "priority",
-        "preemptionPolicy",
-        "serviceAccount",
-        "serviceAccountName",
-    ] {
+    for field in ["priority", "preemptionPolicy", "serviceAccount", "serviceAccountName"] {
         if !asked.has(field) || spec.text(field) == "default" {
             spec.drop_field(field);
         }
@@ -137,12 +110,8 @@ fn without_pod_admission(spec: &mut Value, asked: &Value) {
         }
     };
     drop_from(spec, "volumes", &is_ours);
-    drop_from(spec, "tolerations", &|toleration| {
-        toleration.number("tolerationSeconds") == Some(300)
-    });
-    spec.each("containers", |container| {
-        drop_from(container, "volumeMounts", &is_ours)
-    });
+    drop_from(spec, "tolerations", &|toleration| toleration.number("tolerationSeconds") == Some(300));
+    spec.each("containers", |container| drop_from(container, "volumeMounts", &is_ours));
 }
 
 fn defaulted(request: &Value) -> Value {
@@ -197,32 +166,18 @@ fn recorded_findings(response: &Value) -> Vec<Cause> {
     let causes = response["details"].list("causes").iter();
     let causes = causes.filter(|cause| !is_of_registry(kind, cause.text("field")));
     causes
-        .map(|cause| {
-            (
-                cause.text("reason").into(),
-                cause.text("field").into(),
-                cause.text("message").into(),
-            )
-        })
+        .map(|cause| (cause.text("reason").into(), cause.text("field").into(), cause.text("message").into()))
         .collect()
 }
 
 fn causes(findings: &[Finding]) -> Vec<Cause> {
-    findings
-        .iter()
-        .map(|f| (f.kind.reason().to_owned(), f.field.clone(), f.message.clone()))
-        .collect()
+    findings.iter().map(|f| (f.kind.reason().to_owned(), f.field.clone(), f.message.clone())).collect()
 }
 
 /// Placeholders as values that are valid where they stand.
 fn with_real_values(value: &Value) -> Value {
-    let text = value
-        .to_string()
-        .replace("<uid:1>", "00000000-0000-0000-0000-000000000001");
-    let text = text
-        .replace("<ip:1>", "10.96.0.1")
-        .replace("<ip:2>", "10.96.0.2")
-        .replace("<rand>", "abcde");
+    let text = value.to_string().replace("<uid:1>", "00000000-0000-0000-0000-000000000001");
+    let text = text.replace("<ip:1>", "10.96.0.1").replace("<ip:2>", "10.96.0.2").replace("<rand>", "abcde");
     serde_json::from_str(&text).expect("still JSON")
 }
 
@@ -236,89 +191,29 @@ const ONE_CPU: &str = r#"{"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}"#;
 /// The stored object that the recorded updates start from is not recorded itself. It is the body of one of the updates with
 /// that one's change undone: prefix of the cases, the update, what it changed, and the stored value of that.
 const STORED: [(&str, &str, &str, &str); 24] = [
-    (
-        "update-pod-resize",
-        "update-pod-resize-cpu",
-        "/spec/containers/0/resources",
-        ONE_CPU,
-    ),
-    (
-        "update-pod-",
-        "update-pod-finalizer",
-        "/metadata/finalizers",
-        "null",
-    ),
+    ("update-pod-resize", "update-pod-resize-cpu", "/spec/containers/0/resources", ONE_CPU),
+    ("update-pod-", "update-pod-finalizer", "/metadata/finalizers", "null"),
     ("update-cm-", "update-cm-immut-label", "/metadata/labels", "null"),
     ("update-cr-", "update-cr-rev", "/revision", "1"),
-    (
-        "update-csid-",
-        "update-csid-attach",
-        "/spec/attachRequired",
-        "true",
-    ),
-    (
-        "update-csr-",
-        "update-csr-spec",
-        "/spec/usages",
-        r#"["client auth"]"#,
-    ),
+    ("update-csid-", "update-csid-attach", "/spec/attachRequired", "true"),
+    ("update-csr-", "update-csr-spec", "/spec/usages", r#"["client auth"]"#),
     ("update-deploy-", "update-deploy-ok", "/spec/replicas", "1"),
-    (
-        "update-ds-",
-        "update-ds-sel",
-        "/spec/selector/matchLabels/app",
-        r#""x""#,
-    ),
-    (
-        "update-ic-",
-        "update-ic-ctl",
-        "/spec/controller",
-        r#""x.example.com/y""#,
-    ),
-    (
-        "update-ipaddr-",
-        "update-ipaddr-ref",
-        "/spec/parentRef/name",
-        r#""s""#,
-    ),
+    ("update-ds-", "update-ds-sel", "/spec/selector/matchLabels/app", r#""x""#),
+    ("update-ic-", "update-ic-ctl", "/spec/controller", r#""x.example.com/y""#),
+    ("update-ipaddr-", "update-ipaddr-ref", "/spec/parentRef/name", r#""s""#),
     ("update-job-", "update-job-parallel", "/spec/parallelism", "1"),
-    (
-        "update-node-",
-        "update-node-prov",
-        "/spec/providerID",
-        r#""a://b""#,
-    ),
+    ("update-node-", "update-node-prov", "/spec/providerID", r#""a://b""#),
     ("update-pc-", "update-pc-desc", "/description", "null"),
     ("update-pvc-", "update-pvc-sc", "/spec/storageClassName", "null"),
     ("update-rb-", "update-rb-ref", "/roleRef/name", r#""z""#),
-    (
-        "update-rct-",
-        "update-rct-spec",
-        "/spec/spec/devices/requests/0/name",
-        r#""r""#,
-    ),
+    ("update-rct-", "update-rct-spec", "/spec/spec/devices/requests/0/name", r#""r""#),
     ("update-rq-", "update-rq-scopes", "/spec/scopes", "null"),
     ("update-rtc-", "update-rtc-handler", "/handler", r#""h""#),
     ("update-sc-params", "update-sc-params", "/parameters", "null"),
     ("update-sc-", "update-sc-policy", "/reclaimPolicy", r#""Delete""#),
-    (
-        "update-secret-",
-        "update-secret-immut-unset",
-        "/immutable",
-        "true",
-    ),
-    (
-        "update-sts-",
-        "update-sts-vct",
-        "/spec/volumeClaimTemplates",
-        "null",
-    ),
-    (
-        "update-svc-",
-        "update-svc-nodeport",
-        "/spec/type",
-        r#""ClusterIP""#,
-    ),
+    ("update-secret-", "update-secret-immut-unset", "/immutable", "true"),
+    ("update-sts-", "update-sts-vct", "/spec/volumeClaimTemplates", "null"),
+    ("update-svc-", "update-svc-nodeport", "/spec/type", r#""ClusterIP""#),
     ("update-vac-", "update-vac-d", "/driverName", r#""d.example.com""#),
 ];
 
@@ -350,10 +245,7 @@ fn updated(request: &Value, old: &Value) -> (Vec<Cause>, Option<i64>) {
 fn validation() {
     let mut passing = BTreeSet::new();
     let cases = cases("validation");
-    let bodies = cases
-        .iter()
-        .map(|(id, steps)| (id.as_str(), &steps[0]["request"]["body"]))
-        .collect();
+    let bodies = cases.iter().map(|(id, steps)| (id.as_str(), &steps[0]["request"]["body"])).collect();
     let mut counted = 0;
     for (id, steps) in &cases {
         let (request, response) = (&steps[0]["request"], &steps[0]["response"]);
@@ -375,10 +267,7 @@ fn validation() {
         if ours == theirs && counts {
             passing.insert(id.clone());
         } else if std::env::var_os("KEDGE_SHOW").is_some() {
-            println!(
-                "{id} {generation:?} {}\n  ours   {ours:?}\n  theirs {theirs:?}",
-                request["body"]
-            );
+            println!("{id} {generation:?} {}\n  ours   {ours:?}\n  theirs {theirs:?}", request["body"]);
         }
     }
     enforce("validation", &passing, counted);
@@ -387,13 +276,8 @@ fn validation() {
 /// The texts behind `299 - "…"` that are a strategy's: what decoding found and what is true of a whole version are not.
 fn recorded_warnings(response: &Value) -> Vec<String> {
     let headers = response["headers"].as_object().into_iter().flatten();
-    let lists = headers
-        .filter(|(name, _)| name.eq_ignore_ascii_case("warning"))
-        .map(|(_, list)| list);
-    let texts = lists
-        .filter_map(Value::as_array)
-        .flatten()
-        .filter_map(Value::as_str);
+    let lists = headers.filter(|(name, _)| name.eq_ignore_ascii_case("warning")).map(|(_, list)| list);
+    let texts = lists.filter_map(Value::as_array).flatten().filter_map(Value::as_str);
     let texts = texts.filter_map(|text| serde_json::from_str::<String>(text.strip_prefix("299 - ")?).ok());
     let foreign =
         |text: &String| text.contains("unknown field") || text.contains("v1 Endpoints is deprecated");

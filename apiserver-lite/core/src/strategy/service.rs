@@ -65,9 +65,7 @@ fn default_service(object: &mut Value) {
     match spec.text("sessionAffinity") {
         "None" => spec.drop_field("sessionAffinityConfig"),
         "ClientIP" => {
-            spec.child("sessionAffinityConfig")
-                .child("clientIP")
-                .fill("timeoutSeconds", 10_800);
+            spec.child("sessionAffinityConfig").child("clientIP").fill("timeoutSeconds", 10_800);
         }
         _ => {}
     }
@@ -89,14 +87,11 @@ fn default_service(object: &mut Value) {
         return;
     }
     spec.fill("allocateLoadBalancerNodePorts", true);
-    object
-        .child("status")
-        .child("loadBalancer")
-        .each("ingress", |ingress| {
-            if !ingress.text("ip").is_empty() {
-                ingress.fill("ipMode", "VIP");
-            }
-        });
+    object.child("status").child("loadBalancer").each("ingress", |ingress| {
+        if !ingress.text("ip").is_empty() {
+            ingress.fill("ipMode", "VIP");
+        }
+    });
 }
 
 pub(super) fn needs_cluster_ip(spec: &Value) -> bool {
@@ -135,11 +130,7 @@ fn default_families(spec: &mut Value, old: &Value) {
     }
     let single = spec.text("ipFamilyPolicy") == "SingleStack";
     if headless_without_selector && !single && spec.list("ipFamilies").len() == 1 {
-        let other = if spec["ipFamilies"][0] == "IPv4" {
-            "IPv6"
-        } else {
-            "IPv4"
-        };
+        let other = if spec["ipFamilies"][0] == "IPv4" { "IPv6" } else { "IPv4" };
         spec["ipFamilies"] = json!([spec["ipFamilies"][0], other]);
     }
 }
@@ -175,23 +166,13 @@ fn keep_allocated(spec: &mut Value, old: &Value) {
 
 fn keep_node_ports(spec: &mut Value, old: &Value) {
     let node_port = |port: &Value| port.number("nodePort").unwrap_or_default();
-    let mut used: Vec<i64> = spec
-        .list("ports")
-        .iter()
-        .map(node_port)
-        .filter(|port| *port != 0)
-        .collect();
+    let mut used: Vec<i64> = spec.list("ports").iter().map(node_port).filter(|port| *port != 0).collect();
     spec.each("ports", |port| {
         if node_port(port) != 0 {
             return;
         }
         let same = |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
-        let known = old
-            .list("ports")
-            .iter()
-            .find(same)
-            .map(node_port)
-            .unwrap_or_default();
+        let known = old.list("ports").iter().find(same).map(node_port).unwrap_or_default();
         if known != 0 && !used.contains(&known) {
             used.push(known);
             port["nodePort"] = known.into();
@@ -217,16 +198,10 @@ fn drop_what_the_type_lacks(spec: &mut Value, old: &Value) {
         spec.each("ports", |port| port.drop_field("nodePort"));
     }
     let lost = [
-        (
-            "healthCheckNodePort",
-            needs_health_check_node_port(old) && !needs_health_check_node_port(spec),
-        ),
+        ("healthCheckNodePort", needs_health_check_node_port(old) && !needs_health_check_node_port(spec)),
         ("allocateLoadBalancerNodePorts", loses_load_balancer(spec, old)),
         ("loadBalancerClass", loses_load_balancer(spec, old)),
-        (
-            "externalTrafficPolicy",
-            is_externally_accessible(old) && !is_externally_accessible(spec),
-        ),
+        ("externalTrafficPolicy", is_externally_accessible(old) && !is_externally_accessible(spec)),
     ];
     for (field, is_lost) in lost {
         if is_lost && same(spec, field) {
@@ -275,11 +250,7 @@ mod tests {
             {"port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 30080},
             {"port": 81, "protocol": "TCP", "targetPort": 81},
         ]);
-        check(
-            old,
-            request,
-            json!({"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "ports": ports}),
-        );
+        check(old, request, json!({"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "ports": ports}));
     }
 
     #[test]
@@ -292,11 +263,7 @@ mod tests {
         let mut request = old.clone();
         request["type"] = "ClusterIP".into();
         let ports = json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]);
-        check(
-            old.clone(),
-            request,
-            json!({"ports": ports, "externalTrafficPolicy": null}),
-        );
+        check(old.clone(), request, json!({"ports": ports, "externalTrafficPolicy": null}));
         let mut request = old.clone();
         request["type"] = "ExternalName".into();
         check(

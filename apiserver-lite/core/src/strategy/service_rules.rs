@@ -38,20 +38,13 @@ pub(super) fn validate_update(object: &Value, old: &Value) -> Findings {
         && before.text("type") == "LoadBalancer"
         && spec["loadBalancerClass"] != before["loadBalancerClass"]
     {
-        findings.push(invalid(
-            &path.child("loadBalancerClass"),
-            spec["loadBalancerClass"].clone(),
-            FIXED,
-        ));
+        findings.push(invalid(&path.child("loadBalancerClass"), spec["loadBalancerClass"].clone(), FIXED));
     }
     if needs_health_check_node_port(before)
         && needs_health_check_node_port(spec)
         && spec["healthCheckNodePort"] != before["healthCheckNodePort"]
     {
-        findings.push(forbidden(
-            &path.child("healthCheckNodePort"),
-            "field is immutable",
-        ));
+        findings.push(forbidden(&path.child("healthCheckNodePort"), "field is immutable"));
     }
     findings.extend(validate(object));
     findings
@@ -71,32 +64,16 @@ fn validate_kept_addresses(spec: &Value, before: &Value, path: &Path) -> Finding
             continue;
         }
         if new.is_empty() {
-            let word = if field == "clusterIPs" {
-                "clusterIP"
-            } else {
-                "ipFamily"
-            };
+            let word = if field == "clusterIPs" { "clusterIP" } else { "ipFamily" };
             let why = format!("primary {word} can not be unset");
             findings.push(invalid(&path.child(field).index(0), spec[shown].clone(), &why));
         } else if new.len() == old.len() {
-            for (index, _) in old
-                .iter()
-                .enumerate()
-                .filter(|(index, value)| new[*index] != **value)
-            {
+            for (index, _) in old.iter().enumerate().filter(|(index, value)| new[*index] != **value) {
                 let index = if field == "clusterIPs" { index } else { 0 };
-                findings.push(invalid(
-                    &path.child(field).index(index),
-                    spec[shown].clone(),
-                    FIXED,
-                ));
+                findings.push(invalid(&path.child(field).index(index), spec[shown].clone(), FIXED));
             }
         } else if new[0] != old[0] {
-            findings.push(invalid(
-                &path.child(field).index(0),
-                spec["clusterIPs"].clone(),
-                FIXED,
-            ));
+            findings.push(invalid(&path.child(field).index(0), spec["clusterIPs"].clone(), FIXED));
         }
     }
     findings
@@ -150,11 +127,7 @@ fn validate_type_rules(spec: &Value, path: &Path) -> Findings {
         "ExternalName" => {
             if !spec.text("clusterIP").is_empty() {
                 let why = "may not be set when `type` is 'ExternalName'";
-                findings.push(invalid(
-                    &path.child("clusterIPs"),
-                    spec["clusterIPs"].clone(),
-                    why,
-                ));
+                findings.push(invalid(&path.child("clusterIPs"), spec["clusterIPs"].clone(), why));
             }
             let at = path.child("externalName");
             match spec.text("externalName") {
@@ -189,20 +162,14 @@ fn validate_ports(spec: &Value, path: &Path) -> Findings {
         } else if ports.len() > 1 {
             findings.push(required(&at.child("name"), ""));
         }
-        findings.extend(validate_port_number(
-            port.number("port").unwrap_or_default(),
-            &at.child("port"),
-        ));
+        findings.extend(validate_port_number(port.number("port").unwrap_or_default(), &at.child("port")));
         let protocol = port.text("protocol");
         if !PROTOCOLS.contains(&protocol) {
             findings.push(not_supported(&at.child("protocol"), protocol, &PROTOCOLS));
         }
         findings.extend(validate_port(&port["targetPort"], &at.child("targetPort")));
         if port.has("appProtocol") {
-            findings.extend(validate_label_key(
-                port.text("appProtocol"),
-                &at.child("appProtocol"),
-            ));
+            findings.extend(validate_label_key(port.text("appProtocol"), &at.child("appProtocol")));
         }
     }
     findings
@@ -218,19 +185,14 @@ fn validate_affinity(spec: &Value, path: &Path) -> Findings {
         }
         "None" => {}
         "ClientIP" => {
-            let seconds = spec["sessionAffinityConfig"]["clientIP"]
-                .number("timeoutSeconds")
-                .unwrap_or_default();
+            let seconds =
+                spec["sessionAffinityConfig"]["clientIP"].number("timeoutSeconds").unwrap_or_default();
             if seconds <= 0 || seconds > AFFINITY_SECONDS_MAX {
                 let why = format!("must be greater than 0 and less than {AFFINITY_SECONDS_MAX}");
                 findings.push(invalid(&at.child("clientIP.timeoutSeconds"), seconds, &why));
             }
         }
-        other => findings.push(not_supported(
-            &path.child("sessionAffinity"),
-            other,
-            &["ClientIP", "None"],
-        )),
+        other => findings.push(not_supported(&path.child("sessionAffinity"), other, &["ClientIP", "None"])),
     }
     findings
 }
@@ -245,11 +207,7 @@ fn validate_addresses(spec: &Value, path: &Path) -> Findings {
     let shown = || spec["clusterIPs"].clone();
     match (single, addresses.first()) {
         ("", Some(_)) => {
-            findings.push(invalid(
-                &at,
-                shown(),
-                "must be empty when `clusterIP` is not specified",
-            ));
+            findings.push(invalid(&at, shown(), "must be empty when `clusterIP` is not specified"));
         }
         ("", None) => {}
         (_, None) => findings.push(required(&at, "")),
@@ -274,10 +232,8 @@ fn validate_addresses(spec: &Value, path: &Path) -> Findings {
     if spec.has("ipFamilyPolicy") && !POLICIES.contains(&policy) {
         findings.push(not_supported(&path.child("ipFamilyPolicy"), policy, &POLICIES));
     }
-    for (index, address) in addresses
-        .iter()
-        .enumerate()
-        .filter(|(index, address)| *index > 0 || **address != "None")
+    for (index, address) in
+        addresses.iter().enumerate().filter(|(index, address)| *index > 0 || **address != "None")
     {
         findings.extend(validate_ip(address, &at.index(index)));
     }
@@ -318,11 +274,7 @@ fn validate_families(spec: &Value, path: &Path) -> Findings {
         let why = "this cluster is not configured for dual-stack services";
         findings.push(invalid(&path.child("ipFamilyPolicy"), "RequireDualStack", why));
     }
-    for (index, family) in spec
-        .texts("ipFamilies")
-        .enumerate()
-        .filter(|(_, family)| *family != "IPv4")
-    {
+    for (index, family) in spec.texts("ipFamilies").enumerate().filter(|(_, family)| *family != "IPv4") {
         findings.push(invalid(
             &path.child("ipFamilies").index(index),
             family,
@@ -340,12 +292,7 @@ fn validate_node_ports(spec: &Value, path: &Path) -> Findings {
     let mut findings = Findings::new();
     let node_port = |port: &Value| port.number("nodePort").unwrap_or_default();
     let mut taken: Vec<(i64, &str)> = Vec::new();
-    for (index, port) in spec
-        .list("ports")
-        .iter()
-        .enumerate()
-        .filter(|(_, port)| node_port(port) != 0)
-    {
+    for (index, port) in spec.list("ports").iter().enumerate().filter(|(_, port)| node_port(port) != 0) {
         let at = path.index(index).child("nodePort");
         if spec.text("type") == "ClusterIP" {
             findings.push(forbidden(&at, "may not be used when `type` is 'ClusterIP'"));
@@ -386,11 +333,7 @@ fn validate_load_balancer(spec: &Value, path: &Path) -> Findings {
     if !is_balancer && !spec.lacks("loadBalancerSourceRanges") {
         findings.push(forbidden(&at, ONLY_LOAD_BALANCER));
     }
-    for (index, range) in spec
-        .texts("loadBalancerSourceRanges")
-        .enumerate()
-        .filter(|_| is_balancer)
-    {
+    for (index, range) in spec.texts("loadBalancerSourceRanges").enumerate().filter(|_| is_balancer) {
         findings.extend(super::networking::validate_cidr(range.trim(), &at.index(index)));
     }
     for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
@@ -408,20 +351,13 @@ fn validate_load_balancer(spec: &Value, path: &Path) -> Findings {
 fn validate_traffic_policies(spec: &Value, path: &Path) -> Findings {
     const POLICIES: [&str; 2] = ["Cluster", "Local"];
     let mut findings = Findings::new();
-    let (at, policy) = (
-        path.child("externalTrafficPolicy"),
-        spec.text("externalTrafficPolicy"),
-    );
+    let (at, policy) = (path.child("externalTrafficPolicy"), spec.text("externalTrafficPolicy"));
     if is_externally_accessible(spec) {
         if !POLICIES.contains(&policy) {
             findings.push(not_supported(&at, policy, &POLICIES));
         }
     } else if !policy.is_empty() {
-        findings.push(invalid(
-            &at,
-            policy,
-            "may only be set for externally-accessible services",
-        ));
+        findings.push(invalid(&at, policy, "may only be set for externally-accessible services"));
     }
     let health = spec.number("healthCheckNodePort").unwrap_or_default();
     if health != 0 {
@@ -435,11 +371,7 @@ fn validate_traffic_policies(spec: &Value, path: &Path) -> Findings {
     }
     let internal = spec.text("internalTrafficPolicy");
     if spec.has("internalTrafficPolicy") && !POLICIES.contains(&internal) {
-        findings.push(not_supported(
-            &path.child("internalTrafficPolicy"),
-            json!(internal),
-            &POLICIES,
-        ));
+        findings.push(not_supported(&path.child("internalTrafficPolicy"), json!(internal), &POLICIES));
     }
     findings
 }

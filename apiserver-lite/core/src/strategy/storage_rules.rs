@@ -11,12 +11,7 @@ use crate::status::Findings;
 use kedge_api::{Quantity, names};
 use serde_json::Value;
 
-const MODES: [&str; 4] = [
-    "ReadOnlyMany",
-    "ReadWriteMany",
-    "ReadWriteOnce",
-    "ReadWriteOncePod",
-];
+const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
 /// The sources of a persistent volume, with the name that upstream gives a second one in its refusal.
 const SOURCES: [(&str, &str); 22] = [
@@ -55,10 +50,7 @@ pub(super) fn validate_volume(object: &Value) -> Findings {
         findings.push(not_supported(&at, capacity.clone(), &["storage"]));
     }
     for (name, amount) in spec.entries("capacity") {
-        findings.extend(validate_positive_amount(
-            amount.as_str().unwrap_or_default(),
-            &at.key(name),
-        ));
+        findings.extend(validate_positive_amount(amount.as_str().unwrap_or_default(), &at.key(name)));
     }
     let policies = ["Delete", "Recycle", "Retain"];
     findings.extend(one_of(
@@ -73,10 +65,7 @@ pub(super) fn validate_volume(object: &Value) -> Findings {
     let mut found = false;
     for (name, refused_as) in SOURCES.iter().filter(|(name, _)| spec.has(name)) {
         if found {
-            findings.push(forbidden(
-                &path.child(refused_as),
-                "may not specify more than 1 volume type",
-            ));
+            findings.push(forbidden(&path.child(refused_as), "may not specify more than 1 volume type"));
             continue;
         }
         found = true;
@@ -127,19 +116,11 @@ fn validate_class_and_mode(spec: &Value, path: &Path) -> Findings {
     let mut findings = Findings::new();
     let class = spec.text("storageClassName");
     if !class.is_empty() {
-        findings.extend(ill_formed(
-            &path.child("storageClassName"),
-            class,
-            names::dns_subdomain(class),
-        ));
+        findings.extend(ill_formed(&path.child("storageClassName"), class, names::dns_subdomain(class)));
     }
     let mode = spec.text("volumeMode");
     if spec.has("volumeMode") && !["Block", "Filesystem"].contains(&mode) {
-        findings.push(not_supported(
-            &path.child("volumeMode"),
-            mode,
-            &["Block", "Filesystem"],
-        ));
+        findings.push(not_supported(&path.child("volumeMode"), mode, &["Block", "Filesystem"]));
     }
     findings
 }
@@ -154,14 +135,9 @@ fn validate_access_modes(spec: &Value, missing: &str, path: &Path) -> Findings {
         .filter(|mode| !MODES.contains(mode))
         .map(|mode| not_supported(path, *mode, &MODES))
         .collect();
-    let others = modes
-        .iter()
-        .any(|mode| *mode != "ReadWriteOncePod" && MODES.contains(mode));
+    let others = modes.iter().any(|mode| *mode != "ReadWriteOncePod" && MODES.contains(mode));
     if modes.contains(&"ReadWriteOncePod") && others {
-        findings.push(forbidden(
-            path,
-            "may not use ReadWriteOncePod with other access modes",
-        ));
+        findings.push(forbidden(path, "may not use ReadWriteOncePod with other access modes"));
     }
     findings
 }
@@ -201,10 +177,7 @@ pub(super) fn validate_claim_spec(spec: &Value, path: &Path) -> Findings {
 
 fn validate_data_sources(spec: &Value, path: &Path) -> Findings {
     let mut findings = Findings::new();
-    for name in ["dataSource", "dataSourceRef"]
-        .iter()
-        .filter(|name| spec.has(name))
-    {
+    for name in ["dataSource", "dataSourceRef"].iter().filter(|name| spec.has(name)) {
         let (source, at) = (&spec[*name], path.child(name));
         for field in ["name", "kind"] {
             if source.text(field).is_empty() {
@@ -219,11 +192,7 @@ fn validate_data_sources(spec: &Value, path: &Path) -> Findings {
     }
     let (old, new) = (&spec["dataSource"], &spec["dataSourceRef"]);
     let both = !old.is_null() && !new.is_null() && new.text("namespace").is_empty();
-    if both
-        && ["apiGroup", "kind", "name"]
-            .iter()
-            .any(|field| old.text(field) != new.text(field))
-    {
+    if both && ["apiGroup", "kind", "name"].iter().any(|field| old.text(field) != new.text(field)) {
         findings.push(invalid_struct(path, &[], "must match dataSourceRef"));
     }
     findings
@@ -272,32 +241,18 @@ pub(super) fn validate_class(object: &Value) -> Findings {
     if provisioner.is_empty() {
         findings.push(required(&Path::new("provisioner"), ""));
     } else {
-        findings.extend(validate_label_key(
-            &provisioner.to_lowercase(),
-            &Path::new("provisioner"),
-        ));
+        findings.extend(validate_label_key(&provisioner.to_lowercase(), &Path::new("provisioner")));
     }
     findings.extend(validate_parameters(object, false));
     let policy = object.text("reclaimPolicy");
     if !["Delete", "Retain"].contains(&policy) {
-        findings.push(not_supported(
-            &Path::new("reclaimPolicy"),
-            policy,
-            &["Delete", "Retain"],
-        ));
+        findings.push(not_supported(&Path::new("reclaimPolicy"), policy, &["Delete", "Retain"]));
     }
     let binding = object.text("volumeBindingMode");
-    findings.extend(one_of(
-        &Path::new("volumeBindingMode"),
-        binding,
-        &["Immediate", "WaitForFirstConsumer"],
-    ));
+    findings.extend(one_of(&Path::new("volumeBindingMode"), binding, &["Immediate", "WaitForFirstConsumer"]));
     for (index, term) in object.list("allowedTopologies").iter().enumerate() {
         for (inner, expression) in term.list("matchLabelExpressions").iter().enumerate() {
-            let at = Path::new("allowedTopologies")
-                .index(index)
-                .child("matchLabelExpressions")
-                .index(inner);
+            let at = Path::new("allowedTopologies").index(index).child("matchLabelExpressions").index(inner);
             if expression.lacks("values") {
                 findings.push(required(&at.child("values"), ""));
             }
@@ -334,10 +289,7 @@ fn validate_parameters(object: &Value, needed: bool) -> Findings {
 
 pub(super) fn validate_class_update(object: &Value, old: &Value) -> Findings {
     let fields = ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"];
-    fields
-        .iter()
-        .flat_map(|field| immutable(&Path::new(field), &object[*field], &old[*field]))
-        .collect()
+    fields.iter().flat_map(|field| immutable(&Path::new(field), &object[*field], &old[*field])).collect()
 }
 
 pub(super) fn validate_driver(object: &Value) -> Findings {
@@ -352,16 +304,11 @@ pub(super) fn validate_driver(object: &Value) -> Findings {
     for (index, request) in spec.list("tokenRequests").iter().enumerate() {
         let audience = request.text("audience");
         if audiences.contains(&audience) {
-            findings.push(duplicate(
-                &path.child("tokenRequests").index(index).child("audience"),
-                audience,
-            ));
+            findings.push(duplicate(&path.child("tokenRequests").index(index).child("audience"), audience));
         }
         audiences.push(audience);
     }
-    for mode in spec
-        .texts("volumeLifecycleModes")
-        .filter(|mode| !["Persistent", "Ephemeral"].contains(mode))
+    for mode in spec.texts("volumeLifecycleModes").filter(|mode| !["Persistent", "Ephemeral"].contains(mode))
     {
         let at = path.child("volumeLifecycleModes");
         findings.push(not_supported(&at, mode, &["Persistent", "Ephemeral"]));
@@ -372,15 +319,10 @@ pub(super) fn validate_driver(object: &Value) -> Findings {
 pub(super) fn validate_driver_update(object: &Value, old: &Value) -> Findings {
     let mut findings = validate_driver(object);
     let path = Path::new("spec");
-    for (field, name) in [
-        ("attachRequired", "attachedRequired"),
-        ("volumeLifecycleModes", "volumeLifecycleModes"),
-    ] {
-        findings.extend(immutable(
-            &path.child(name),
-            &object["spec"][field],
-            &old["spec"][field],
-        ));
+    for (field, name) in
+        [("attachRequired", "attachedRequired"), ("volumeLifecycleModes", "volumeLifecycleModes")]
+    {
+        findings.extend(immutable(&path.child(name), &object["spec"][field], &old["spec"][field]));
     }
     findings
 }
@@ -418,11 +360,7 @@ pub(super) fn validate_attachment(object: &Value) -> Findings {
         findings.push(required(&at, why));
     }
     let node = spec.text("nodeName");
-    findings.extend(ill_formed(
-        &path.child("nodeName"),
-        node,
-        names::dns_subdomain(node),
-    ));
+    findings.extend(ill_formed(&path.child("nodeName"), node, names::dns_subdomain(node)));
     findings
 }
 
@@ -434,14 +372,8 @@ pub(super) fn validate_attributes_class(object: &Value) -> Findings {
 
 pub(super) fn validate_attributes_class_update(object: &Value, old: &Value) -> Findings {
     let mut findings = validate_attributes_class(object);
-    for field in ["driverName", "parameters"]
-        .iter()
-        .filter(|field| object[**field] != old[**field])
-    {
-        findings.push(forbidden(
-            &Path::new(field),
-            &format!("updates to {field} are forbidden."),
-        ));
+    for field in ["driverName", "parameters"].iter().filter(|field| object[**field] != old[**field]) {
+        findings.push(forbidden(&Path::new(field), &format!("updates to {field} are forbidden.")));
     }
     findings
 }

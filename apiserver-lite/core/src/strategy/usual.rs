@@ -121,10 +121,7 @@ pub(super) fn keep_generation(object: &mut Value, old: &Value) {
 
 /// An update of the status leaves spec and data. Labels and annotations may travel with it: kubelets send them so.
 pub(super) fn keep_all_but_status(object: &mut Value, old: &Value) {
-    let fields: Vec<String> = keys(object)
-        .chain(keys(old))
-        .filter(|key| !is_envelope(key))
-        .collect();
+    let fields: Vec<String> = keys(object).chain(keys(old)).filter(|key| !is_envelope(key)).collect();
     for field in fields {
         object.take_from(old, &field);
     }
@@ -132,11 +129,7 @@ pub(super) fn keep_all_but_status(object: &mut Value, old: &Value) {
 }
 
 fn keys(object: &Value) -> impl Iterator<Item = String> + '_ {
-    object
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, _)| key.clone())
+    object.as_object().into_iter().flatten().map(|(key, _)| key.clone())
 }
 
 fn is_envelope(key: &str) -> bool {
@@ -148,11 +141,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const KIND: Usual = Usual {
-        status: Some(|_| json!({"phase": "Pending"})),
-        generation: &["spec"],
-        ..Usual::PLAIN
-    };
+    const KIND: Usual =
+        Usual { status: Some(|_| json!({"phase": "Pending"})), generation: &["spec"], ..Usual::PLAIN };
 
     #[test]
     fn create_starts_over() {
@@ -170,10 +160,7 @@ mod tests {
         let new = json!({"metadata": {"generation": 7}, "spec": {"x": 2}, "status": {"s": 2}});
         let mut main = new.clone();
         KIND.prepare_for_update(&mut main, &old, Part::Main);
-        assert_eq!(
-            main,
-            json!({"metadata": {"generation": 4}, "spec": {"x": 2}, "status": {"s": 1}})
-        );
+        assert_eq!(main, json!({"metadata": {"generation": 4}, "spec": {"x": 2}, "status": {"s": 1}}));
         let mut status = new;
         KIND.prepare_for_update(&mut status, &old, Part::Status);
         let expected = json!({"metadata": {"generation": 3}, "spec": {"x": 1}, "status": {"s": 2}});

@@ -7,14 +7,8 @@ use serde_json::Value;
 
 /// Labels that were renamed.
 const RENAMED_LABELS: [(&str, &str); 5] = [
-    (
-        "beta.kubernetes.io/arch",
-        "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
-    ),
-    (
-        "beta.kubernetes.io/os",
-        "deprecated since v1.14; use \"kubernetes.io/os\" instead",
-    ),
+    ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
+    ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
     (
         "failure-domain.beta.kubernetes.io/region",
         "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
@@ -31,56 +25,20 @@ const RENAMED_LABELS: [(&str, &str); 5] = [
 
 /// Volume sources on their way out, or gone from the kubelet.
 const OLD_SOURCES: [(&str, &str, &str); 9] = [
-    (
-        "photonPersistentDisk",
-        "photonPersistentDisk",
-        "deprecated in v1.11, non-functional in v1.16+",
-    ),
-    (
-        "gitRepo",
-        "gitRepo",
-        "deprecated in v1.11, and disabled by default in v1.33+",
-    ),
-    (
-        "scaleIO",
-        "scaleIO",
-        "deprecated in v1.16, non-functional in v1.22+",
-    ),
-    (
-        "flocker",
-        "flocker",
-        "deprecated in v1.22, non-functional in v1.25+",
-    ),
-    (
-        "storageos",
-        "storageOS",
-        "deprecated in v1.22, non-functional in v1.25+",
-    ),
-    (
-        "quobyte",
-        "quobyte",
-        "deprecated in v1.22, non-functional in v1.25+",
-    ),
-    (
-        "glusterfs",
-        "glusterfs",
-        "deprecated in v1.25, non-functional in v1.26+",
-    ),
-    (
-        "cephfs",
-        "cephfs",
-        "deprecated in v1.28, non-functional in v1.31+",
-    ),
+    ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+    ("gitRepo", "gitRepo", "deprecated in v1.11, and disabled by default in v1.33+"),
+    ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+    ("flocker", "flocker", "deprecated in v1.22, non-functional in v1.25+"),
+    ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+    ("quobyte", "quobyte", "deprecated in v1.22, non-functional in v1.25+"),
+    ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+    ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
     ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
 ];
 
 pub(super) fn of_pod(pod: &Value) -> Vec<String> {
     let name = pod["metadata"].text("name");
-    let wrong = if name.is_empty() {
-        Vec::new()
-    } else {
-        names::dns_label(name)
-    };
+    let wrong = if name.is_empty() { Vec::new() } else { names::dns_label(name) };
     let mut warnings = Vec::new();
     if !wrong.is_empty() {
         warnings.push(format!(
@@ -120,20 +78,13 @@ fn of_pod_spec(spec: &Value, path: &Path) -> Vec<String> {
     for (index, volume) in spec.list("volumes").iter().enumerate() {
         warnings.extend(of_source(volume, &path.child("volumes").index(index)));
     }
-    for volume in spec
-        .list("volumes")
-        .iter()
-        .filter(|volume| volume.has("projected"))
-    {
+    for volume in spec.list("volumes").iter().filter(|volume| volume.has("projected")) {
         if volume["projected"]
             .list("sources")
             .iter()
             .any(|source| source.as_object().is_some_and(|s| s.is_empty()))
         {
-            warnings.push(format!(
-                "volume {:?} (Projected) has no sources provided",
-                volume.text("name")
-            ));
+            warnings.push(format!("volume {:?} (Projected) has no sources provided", volume.text("name")));
         }
     }
     warnings.extend(of_lists(spec, path));
@@ -143,14 +94,9 @@ fn of_pod_spec(spec: &Value, path: &Path) -> Vec<String> {
         warnings.extend(of_env(container, at));
     }
     warnings.extend(of_ports(&containers));
-    if spec
-        .number("terminationGracePeriodSeconds")
-        .is_some_and(|period| period < 0)
-    {
+    if spec.number("terminationGracePeriodSeconds").is_some_and(|period| period < 0) {
         let at = path.child("terminationGracePeriodSeconds");
-        warnings.push(format!(
-            "{at}: must be >= 0; negative values are invalid and will be treated as 1"
-        ));
+        warnings.push(format!("{at}: must be >= 0; negative values are invalid and will be treated as 1"));
     }
     warnings
 }
@@ -167,8 +113,7 @@ fn all_containers<'a>(spec: &'a Value, path: &Path) -> Vec<(&'a Value, Path)> {
 /// The old sources of a volume, of a pod or persistent.
 pub(super) fn of_source(holder: &Value, path: &Path) -> Vec<String> {
     let old = OLD_SOURCES.iter().filter(|(source, ..)| holder.has(source));
-    old.map(|(_, shown, why)| format!("{}: {why}", path.child(shown)))
-        .collect()
+    old.map(|(_, shown, why)| format!("{}: {why}", path.child(shown))).collect()
 }
 
 fn of_lists(spec: &Value, path: &Path) -> Vec<String> {
@@ -183,11 +128,8 @@ fn of_lists(spec: &Value, path: &Path) -> Vec<String> {
             seen.push(value);
         }
     }
-    for (index, _) in spec
-        .list("imagePullSecrets")
-        .iter()
-        .enumerate()
-        .filter(|(_, s)| s.text("name").is_empty())
+    for (index, _) in
+        spec.list("imagePullSecrets").iter().enumerate().filter(|(_, s)| s.text("name").is_empty())
     {
         let at = path.child("imagePullSecrets").index(index).child("name");
         warnings.push(format!("{at}: invalid empty name \"\""));
@@ -203,9 +145,7 @@ fn of_amounts(container: &Value, path: &Path) -> Vec<String> {
             let text = container["resources"][list].text(resource);
             if text.parse().is_ok_and(|amount: Quantity| !amount.is_whole()) {
                 let at = path.child("resources").child(list).key(resource);
-                warnings.push(format!(
-                    "{at}: fractional byte value {text:?} is invalid, must be an integer"
-                ));
+                warnings.push(format!("{at}: fractional byte value {text:?} is invalid, must be an integer"));
             }
         }
     }
@@ -282,9 +222,8 @@ fn of_port_names(ports: &[(&Value, Path)]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (index, (port, at)) in ports.iter().enumerate() {
         let name = port.text("name");
-        let first = ports[..index]
-            .iter()
-            .find(|(earlier, _)| !name.is_empty() && earlier.text("name") == name);
+        let first =
+            ports[..index].iter().find(|(earlier, _)| !name.is_empty() && earlier.text("name") == name);
         if let Some((_, other)) = first {
             warnings.push(format!(
                 "{at}: duplicate port name {name:?} with {other}, services and probes that select ports by name will use \
@@ -300,9 +239,7 @@ pub(super) fn of_persistent_volume(object: &Value) -> Vec<String> {
     let mut warnings = Vec::new();
     if object["metadata"]["annotations"].has(OLD_CLASS) {
         let at = Path::new("metadata.annotations").key(OLD_CLASS);
-        warnings.push(format!(
-            "{at}: deprecated since v1.8; use \"storageClassName\" attribute instead"
-        ));
+        warnings.push(format!("{at}: deprecated since v1.8; use \"storageClassName\" attribute instead"));
     }
     if object["spec"].text("persistentVolumeReclaimPolicy") == "Recycle" {
         warnings.push(
@@ -323,11 +260,7 @@ pub(super) fn of_ingress(object: &Value) -> Vec<String> {
 
 pub(super) fn of_endpoint_slice(object: &Value) -> Vec<String> {
     let is_old = object.text("addressType") == "FQDN";
-    if is_old {
-        vec!["spec.addressType: FQDN endpoints are deprecated".to_owned()]
-    } else {
-        Vec::new()
-    }
+    if is_old { vec!["spec.addressType: FQDN endpoints are deprecated".to_owned()] } else { Vec::new() }
 }
 
 pub(super) fn of_service_account(object: &Value) -> Vec<String> {

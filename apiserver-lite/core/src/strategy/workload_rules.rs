@@ -18,27 +18,15 @@ fn number(holder: &Value, field: &str) -> i64 {
 }
 
 fn counts_not_negative(holder: &Value, fields: &[&str], path: &Path) -> Findings {
-    fields
-        .iter()
-        .flat_map(|field| not_negative(&path.child(field), number(holder, field)))
-        .collect()
+    fields.iter().flat_map(|field| not_negative(&path.child(field), number(holder, field))).collect()
 }
 
 pub(super) fn validate_deployment(object: &Value) -> Findings {
     let (spec, path) = (&object["spec"], Path::new("spec"));
     let mut findings = counts_not_negative(spec, &["replicas"], &path);
-    findings.extend(validate_selected_template(
-        spec,
-        "deployment",
-        "ReplicaSet",
-        &path,
-    ));
+    findings.extend(validate_selected_template(spec, "deployment", "ReplicaSet", &path));
     findings.extend(validate_rollout(&spec["strategy"], &path.child("strategy")));
-    let counts = [
-        "minReadySeconds",
-        "revisionHistoryLimit",
-        "progressDeadlineSeconds",
-    ];
+    let counts = ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"];
     findings.extend(counts_not_negative(spec, &counts, &path));
     let deadline = number(spec, "progressDeadlineSeconds");
     if spec.has("progressDeadlineSeconds") && deadline <= number(spec, "minReadySeconds") {
@@ -54,23 +42,14 @@ pub(super) fn validate_deployment_update(object: &Value, old: &Value) -> Finding
 
 pub(super) fn with_fixed_selector(mut findings: Findings, object: &Value, old: &Value) -> Findings {
     let at = Path::new("spec").child("selector");
-    findings.extend(immutable(
-        &at,
-        &object["spec"]["selector"],
-        &old["spec"]["selector"],
-    ));
+    findings.extend(immutable(&at, &object["spec"]["selector"], &old["spec"]["selector"]));
     findings
 }
 
 pub(super) fn validate_replica_set(object: &Value) -> Findings {
     let (spec, path) = (&object["spec"], Path::new("spec"));
     let mut findings = counts_not_negative(spec, &["replicas", "minReadySeconds"], &path);
-    findings.extend(validate_selected_template(
-        spec,
-        "deployment",
-        "ReplicaSet",
-        &path,
-    ));
+    findings.extend(validate_selected_template(spec, "deployment", "ReplicaSet", &path));
     findings
 }
 
@@ -102,11 +81,7 @@ fn validate_not_empty(selector: &Value, of: &str, path: &Path) -> Findings {
     if selector.is_null() || !is_empty {
         return Findings::new();
     }
-    vec![invalid(
-        path,
-        selector.clone(),
-        &format!("empty selector is invalid for {of}"),
-    )]
+    vec![invalid(path, selector.clone(), &format!("empty selector is invalid for {of}"))]
 }
 
 fn validate_matched(spec: &Value, selector: &Selector, path: &Path) -> Findings {
@@ -114,21 +89,13 @@ fn validate_matched(spec: &Value, selector: &Selector, path: &Path) -> Findings 
     if selector.is_empty() || selector.matches(labels) {
         return Findings::new();
     }
-    vec![invalid(
-        &path.child("template.metadata.labels"),
-        labels.clone(),
-        NO_MATCH,
-    )]
+    vec![invalid(&path.child("template.metadata.labels"), labels.clone(), NO_MATCH)]
 }
 
 /// A template whose pods are started again for ever.
 fn validate_endless_template(spec: &Value, kind: &str, path: &Path) -> Findings {
     let mut findings = validate_template(&spec["template"], &path.child("template"));
-    findings.extend(validate_endless(
-        &spec["template"]["spec"],
-        kind,
-        &path.child("template.spec"),
-    ));
+    findings.extend(validate_endless(&spec["template"]["spec"], kind, &path.child("template.spec")));
     findings
 }
 
@@ -149,10 +116,7 @@ fn validate_rollout(strategy: &Value, path: &Path) -> Findings {
     let (rolling, at) = (&strategy["rollingUpdate"], path.child("rollingUpdate"));
     match strategy.text("type") {
         "Recreate" if !rolling.is_null() => {
-            vec![forbidden(
-                &at,
-                "may not be specified when strategy `type` is 'Recreate'",
-            )]
+            vec![forbidden(&at, "may not be specified when strategy `type` is 'Recreate'")]
         }
         "Recreate" => Findings::new(),
         "RollingUpdate" => {
@@ -166,12 +130,7 @@ fn validate_rollout(strategy: &Value, path: &Path) -> Findings {
             findings.extend(validate_at_most_all(unavailable, &at.child("maxUnavailable")));
             findings
         }
-        other => vec![not_supported_strategy(
-            other,
-            rolling,
-            path,
-            &["Recreate", "RollingUpdate"],
-        )],
+        other => vec![not_supported_strategy(other, rolling, path, &["Recreate", "RollingUpdate"])],
     }
 }
 
@@ -217,19 +176,12 @@ pub(super) fn validate_daemon_set(object: &Value) -> Findings {
     let mut findings = validate_selector(selector, &at);
     let labels = &spec["template"]["metadata"]["labels"];
     if Selector::from_object(selector).is_ok_and(|selector| !selector.matches(labels)) {
-        findings.push(invalid(
-            &path.child("template.metadata.labels"),
-            labels.clone(),
-            NO_MATCH,
-        ));
+        findings.push(invalid(&path.child("template.metadata.labels"), labels.clone(), NO_MATCH));
     }
     findings.extend(validate_not_empty(selector, "daemonset", &at));
     findings.extend(validate_endless_template(spec, "DaemonSet", &path));
     findings.extend(counts_not_negative(spec, &["minReadySeconds"], &path));
-    findings.extend(validate_daemon_strategy(
-        &spec["updateStrategy"],
-        &path.child("updateStrategy"),
-    ));
+    findings.extend(validate_daemon_strategy(&spec["updateStrategy"], &path.child("updateStrategy")));
     findings.extend(counts_not_negative(spec, &["revisionHistoryLimit"], &path));
     findings
 }
@@ -245,12 +197,7 @@ fn validate_daemon_strategy(strategy: &Value, path: &Path) -> Findings {
         "RollingUpdate" if rolling.is_null() => return vec![required(&at, "")],
         "RollingUpdate" => {}
         other => {
-            return vec![not_supported_strategy(
-                other,
-                rolling,
-                path,
-                &["RollingUpdate", "OnDelete"],
-            )];
+            return vec![not_supported_strategy(other, rolling, path, &["RollingUpdate", "OnDelete"])];
         }
     }
     let (unavailable, surge) = (&rolling["maxUnavailable"], &rolling["maxSurge"]);
@@ -286,41 +233,24 @@ fn validate_claims_and_policies(spec: &Value, path: &Path, is_create: bool) -> F
         let at = path.child("podManagementPolicy");
         findings.push(invalid(&at, policy, "must be 'OrderedReady' or 'Parallel'"));
     }
-    findings.extend(validate_stateful_strategy(
-        &spec["updateStrategy"],
-        &path.child("updateStrategy"),
-    ));
-    let (retention, at) = (
-        &spec["persistentVolumeClaimRetentionPolicy"],
-        path.child("persistentVolumeClaimRetentionPolicy"),
-    );
+    findings.extend(validate_stateful_strategy(&spec["updateStrategy"], &path.child("updateStrategy")));
+    let (retention, at) =
+        (&spec["persistentVolumeClaimRetentionPolicy"], path.child("persistentVolumeClaimRetentionPolicy"));
     for field in ["whenDeleted", "whenScaled"] {
         let policy = retention.text(field);
         if !["Delete", "Retain"].contains(&policy) {
             findings.push(not_supported(&at.child(field), policy, &["Delete", "Retain"]));
         }
     }
-    for (index, claim) in spec
-        .list("volumeClaimTemplates")
-        .iter()
-        .enumerate()
-        .filter(|_| is_create)
-    {
+    for (index, claim) in spec.list("volumeClaimTemplates").iter().enumerate().filter(|_| is_create) {
         let at = path.child("volumeClaimTemplates").index(index).child("spec");
         findings.extend(validate_claim_spec(&claim["spec"], &at));
     }
     findings.extend(counts_not_negative(spec, &["replicas", "minReadySeconds"], path));
-    findings.extend(not_negative(
-        &path.child("ordinals.start"),
-        number(&spec["ordinals"], "start"),
-    ));
+    findings.extend(not_negative(&path.child("ordinals.start"), number(&spec["ordinals"], "start")));
     let service = spec.text("serviceName");
     if is_create && !service.is_empty() {
-        findings.extend(ill_formed(
-            &path.child("serviceName"),
-            service,
-            names::dns_label(service),
-        ));
+        findings.extend(ill_formed(&path.child("serviceName"), service, names::dns_label(service)));
     }
     findings
 }
@@ -334,11 +264,7 @@ fn validate_stateful_strategy(strategy: &Value, path: &Path) -> Findings {
                 ("Partition", number(rolling, "partition").into()),
                 ("MaxUnavailable", rolling["maxUnavailable"].clone()),
             ];
-            vec![invalid_struct(
-                &at,
-                &shown,
-                "only allowed for updateStrategy 'RollingUpdate'",
-            )]
+            vec![invalid_struct(&at, &shown, "only allowed for updateStrategy 'RollingUpdate'")]
         }
         "RollingUpdate" => {
             let mut findings = not_negative(&at.child("partition"), number(rolling, "partition"));
@@ -354,11 +280,7 @@ fn validate_stateful_strategy(strategy: &Value, path: &Path) -> Findings {
         }
         other => {
             let shown = [("Type", other.into()), ("RollingUpdate", rolling.clone())];
-            vec![invalid_struct(
-                path,
-                &shown,
-                "must be 'RollingUpdate' or 'OnDelete'",
-            )]
+            vec![invalid_struct(path, &shown, "must be 'RollingUpdate' or 'OnDelete'")]
         }
     }
 }
@@ -375,11 +297,7 @@ fn validate_stateful_template(spec: &Value, path: &Path) -> Findings {
             findings.extend(validate_template(&template, &path.child("template")));
         }
     }
-    findings.extend(validate_endless(
-        &spec["template"]["spec"],
-        "StatefulSet",
-        &path.child("template.spec"),
-    ));
+    findings.extend(validate_endless(&spec["template"]["spec"], "StatefulSet", &path.child("template.spec")));
     findings
 }
 
@@ -448,11 +366,7 @@ pub(super) fn validate_replication_controller(object: &Value) -> Findings {
         findings.push(required(&path.child("template"), ""));
         return findings;
     }
-    findings.extend(validate_matched(
-        spec,
-        &Selector::from_map(&spec["selector"]),
-        &path,
-    ));
+    findings.extend(validate_matched(spec, &Selector::from_map(&spec["selector"]), &path));
     findings.extend(validate_endless_template(spec, "ReplicationController", &path));
     findings
 }
@@ -463,11 +377,7 @@ pub(super) fn validate_counts(object: &Value, _old: &Value, part: &str) -> Findi
     if part != "status" {
         return Findings::new();
     }
-    let counts = status
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, value)| value.is_i64());
+    let counts = status.as_object().into_iter().flatten().filter(|(_, value)| value.is_i64());
     let mut findings: Findings = counts
         .flat_map(|(name, value)| not_negative(&path.child(name), value.as_i64().unwrap_or_default()))
         .collect();
@@ -475,12 +385,7 @@ pub(super) fn validate_counts(object: &Value, _old: &Value, part: &str) -> Findi
         return findings;
     }
     let (replicas, ready) = (number(status, "replicas"), number(status, "readyReplicas"));
-    for field in [
-        "updatedReplicas",
-        "fullyLabeledReplicas",
-        "readyReplicas",
-        "availableReplicas",
-    ] {
+    for field in ["updatedReplicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
         if number(status, field) > replicas {
             let why = "cannot be greater than status.replicas";
             findings.push(invalid(&path.child(field), number(status, field), why));

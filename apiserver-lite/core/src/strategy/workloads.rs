@@ -142,10 +142,7 @@ fn set_template_generation(object: &mut Value, generation: i64) {
 }
 
 fn count_templates(object: &mut Value, old: &Value) {
-    let before = old["metadata"]["annotations"]
-        .text(TEMPLATE_GENERATION)
-        .parse()
-        .unwrap_or(0);
+    let before = old["metadata"]["annotations"].text(TEMPLATE_GENERATION).parse().unwrap_or(0);
     let changed = object["spec"]["template"] != old["spec"]["template"];
     set_template_generation(object, before + i64::from(changed));
 }

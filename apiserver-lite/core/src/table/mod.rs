@@ -52,17 +52,11 @@ pub fn table(kind: &Kind, version: &str, mut objects: Vec<Value>, now: Time, inc
             })
         })
         .collect();
-    let rows: Vec<Value> = objects
-        .into_iter()
-        .map(|object| row(kind, version, object, now, include))
-        .collect();
+    let rows: Vec<Value> =
+        objects.into_iter().map(|object| row(kind, version, object, now, include)).collect();
     // Kinds without columns of their own leave the rows out where there are none.
     let plain = std::ptr::fn_addr_eq(filler(kind), cluster::plain as fn(&Row<'_>) -> Vec<Value>);
-    let rows = if plain && rows.is_empty() {
-        Value::Null
-    } else {
-        rows.into()
-    };
+    let rows = if plain && rows.is_empty() { Value::Null } else { rows.into() };
     json!({
         "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": {},
         "columnDefinitions": columns, "rows": rows,

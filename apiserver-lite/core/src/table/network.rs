@@ -53,7 +53,8 @@ fn balancer_addresses(row: &Row<'_>) -> String {
 pub fn endpoints(row: &Row<'_>) -> Vec<Value> {
     let mut all = Vec::new();
     for subset in row.list("subsets") {
-        let addresses = || subset["addresses"].as_array().into_iter().flatten().filter_map(|a| a["ip"].as_str());
+        let addresses =
+            || subset["addresses"].as_array().into_iter().flatten().filter_map(|a| a["ip"].as_str());
         match subset["ports"].as_array().filter(|ports| !ports.is_empty()) {
             None => all.extend(addresses().map(str::to_owned)),
             Some(ports) => {
@@ -88,13 +89,7 @@ pub fn endpoint_slice(row: &Row<'_>) -> Vec<Value> {
         .filter_map(|address| address.as_str().map(str::to_owned))
         .collect();
     let show = |words: &[String]| or(&some(words, SHOWN_MAX, ","), "<unset>").to_owned();
-    vec![
-        row.name(),
-        row.text("addressType").into(),
-        show(&ports).into(),
-        show(&addresses).into(),
-        row.age(),
-    ]
+    vec![row.name(), row.text("addressType").into(), show(&ports).into(), show(&addresses).into(), row.age()]
 }
 
 pub fn ingress(row: &Row<'_>) -> Vec<Value> {

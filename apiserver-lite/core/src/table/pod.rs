@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 
 /// Rows of finished pods say so to clients that hide them.
 pub fn row_conditions(kind: &Kind, object: &Value) -> Value {
-    let condition = |reason: &str, message: &str| {
-        json!([{"type": "Completed", "status": "True", "reason": reason, "message": message}])
-    };
+    let condition = |reason: &str, message: &str| json!([{"type": "Completed", "status": "True", "reason": reason, "message": message}]);
     match (kind.kind, object["status"]["phase"].as_str()) {
         ("Pod", Some("Succeeded")) => condition("Succeeded", "The pod has completed successfully."),
         ("Pod", Some("Failed")) => condition("Failed", "The pod failed."),
@@ -153,7 +151,8 @@ fn running(row: &Row<'_>, summary: &mut Summary) {
         }
     }
     if summary.reason == "Completed" {
-        let ready = row.list("status/conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+        let ready =
+            row.list("status/conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
         match (has_running, ready, failure.is_empty()) {
             (true, true, _) => summary.reason = "Running".to_owned(),
             (_, _, false) => summary.reason = failure,

@@ -23,12 +23,15 @@ fn every_kind_fills_its_columns() {
 
 #[test]
 fn pods() {
-    let pod = |spec: Value, status: Value| {
-        json!({"metadata": {"name": "p", "creationTimestamp": "1970-01-01T00:00:00Z"}, "spec": spec, "status": status})
-    };
+    let pod = |spec: Value, status: Value| json!({"metadata": {"name": "p", "creationTimestamp": "1970-01-01T00:00:00Z"}, "spec": spec, "status": status});
     let one = json!({"containers": [{"name": "c"}]});
     let rest = "| 100s | <none> | <none> | <none> | <none>";
-    check("", "pods", pod(one.clone(), json!({"phase": "Pending"})), &format!("p | 0/1 | Pending | 0 {rest}"));
+    check(
+        "",
+        "pods",
+        pod(one.clone(), json!({"phase": "Pending"})),
+        &format!("p | 0/1 | Pending | 0 {rest}"),
+    );
     let running = json!({"phase": "Running", "containerStatuses": [
         {"name": "c", "ready": true, "restartCount": 2, "state": {"running": {}},
          "lastState": {"terminated": {"finishedAt": "1970-01-01T00:01:00Z"}}}]});
@@ -39,7 +42,8 @@ fn pods() {
     let failed = json!({"phase": "Failed", "containerStatuses": [
         {"name": "c", "state": {"terminated": {"exitCode": 7}}}]});
     check("", "pods", pod(one, failed), &format!("p | 0/1 | ExitCode:7 | 0 {rest}"));
-    let initializing = json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]});
+    let initializing =
+        json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]});
     let spec = json!({"initContainers": [{"name": "i"}], "containers": [{"name": "c"}]});
     check("", "pods", pod(spec, initializing), &format!("p | 0/1 | Init:0/1 | 0 {rest}"));
 }

@@ -26,7 +26,8 @@ pub fn replica_set(row: &Row<'_>) -> Vec<Value> {
 }
 
 fn replicas(row: &Row<'_>) -> Vec<Value> {
-    let numbers = ["spec/replicas", "status/replicas", "status/readyReplicas"].map(|path| row.number(path).into());
+    let numbers =
+        ["spec/replicas", "status/replicas", "status/readyReplicas"].map(|path| row.number(path).into());
     let mut cells = vec![row.name()];
     cells.extend(numbers);
     cells.push(row.age());
@@ -87,18 +88,19 @@ pub fn job(row: &Row<'_>) -> Vec<Value> {
         (None, _) => format!("{done}/1"),
     };
     let time = |path: &str| row.at(path).as_str().and_then(Time::parse);
-    let duration = time("status/startTime").map_or(String::new(), |start| {
-        human(time("status/completionTime").unwrap_or(row.now).0 - start.0)
-    });
-    let mut cells =
-        vec![row.name(), job_status(row).into(), completions.into(), duration.into(), row.age()];
+    let duration = time("status/startTime")
+        .map_or(String::new(), |start| human(time("status/completionTime").unwrap_or(row.now).0 - start.0));
+    let mut cells = vec![row.name(), job_status(row).into(), completions.into(), duration.into(), row.age()];
     cells.extend(wide(row, "spec/template/spec", Some("spec/selector")));
     cells
 }
 
 fn job_status(row: &Row<'_>) -> &'static str {
     let has = |kind: &str| {
-        row.list("status/conditions").iter().find(|c| c["type"] == kind).is_some_and(|c| c["status"] == "True")
+        row.list("status/conditions")
+            .iter()
+            .find(|c| c["type"] == kind)
+            .is_some_and(|c| c["status"] == "True")
     };
     match () {
         () if has("Complete") => "Complete",
@@ -150,7 +152,8 @@ pub fn disruption_budget(row: &Row<'_>) -> Vec<Value> {
 }
 
 pub fn autoscaler(row: &Row<'_>) -> Vec<Value> {
-    let reference = format!("{}/{}", row.text("spec/scaleTargetRef/kind"), row.text("spec/scaleTargetRef/name"));
+    let reference =
+        format!("{}/{}", row.text("spec/scaleTargetRef/kind"), row.text("spec/scaleTargetRef/name"));
     vec![
         row.name(),
         reference.into(),

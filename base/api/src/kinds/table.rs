@@ -27,10 +27,7 @@ pub fn parse(text: &'static str) -> Result<Vec<Kind>, ParseError> {
     let mut texts: Vec<&'static str> = Vec::new();
     let mut kinds: Vec<Building> = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let fail = |what| ParseError {
-            line: index + 1,
-            what,
-        };
+        let fail = |what| ParseError { line: index + 1, what };
         let mut words = line.split('\t');
         match (words.next().unwrap_or_default(), kinds.last_mut()) {
             ("" | "#", _) => {}
@@ -41,25 +38,18 @@ pub fn parse(text: &'static str) -> Result<Vec<Kind>, ParseError> {
             ("short", Some(b)) => b.kind.short_names = leak(words),
             ("categories", Some(b)) => b.kind.categories = leak(words),
             ("verbs", Some(b)) => b.kind.verbs = leak(words),
-            ("sub", Some(b)) => b
-                .subresources
-                .push(sub_line(words).ok_or_else(|| fail("malformed subresource"))?),
-            ("column", Some(b)) => b
-                .columns
-                .push(column_line(words, &texts).ok_or_else(|| fail("malformed column"))?),
+            ("sub", Some(b)) => {
+                b.subresources.push(sub_line(words).ok_or_else(|| fail("malformed subresource"))?)
+            }
+            ("column", Some(b)) => {
+                b.columns.push(column_line(words, &texts).ok_or_else(|| fail("malformed column"))?)
+            }
             _ => return Err(fail("unknown fact")),
         }
     }
     let kinds: Vec<Kind> = kinds.into_iter().map(Building::finish).collect();
-    match kinds.iter().find(|k| {
-        !kinds
-            .iter()
-            .any(|s| s.kind == k.kind && s.group_version() == k.stored_as)
-    }) {
-        Some(_) => Err(ParseError {
-            line: 0,
-            what: "a kind is stored as a version that has no row",
-        }),
+    match kinds.iter().find(|k| !kinds.iter().any(|s| s.kind == k.kind && s.group_version() == k.stored_as)) {
+        Some(_) => Err(ParseError { line: 0, what: "a kind is stored as a version that has no row" }),
         None => Ok(kinds),
     }
 }
@@ -73,11 +63,7 @@ struct Building {
 
 impl Building {
     fn finish(self) -> Kind {
-        Kind {
-            subresources: Vec::leak(self.subresources),
-            columns: Vec::leak(self.columns),
-            ..self.kind
-        }
+        Kind { subresources: Vec::leak(self.subresources), columns: Vec::leak(self.columns), ..self.kind }
     }
 }
 
@@ -107,36 +93,20 @@ fn kind_line(mut words: Words) -> Option<Building> {
         storage_version_hash: words.next().unwrap_or_default(),
         columns: &[],
     };
-    Some(Building {
-        kind,
-        subresources: Vec::new(),
-        columns: Vec::new(),
-    })
+    Some(Building { kind, subresources: Vec::new(), columns: Vec::new() })
 }
 
 fn sub_line(mut words: Words) -> Option<Subresource> {
     let name = words.next()?;
     let GroupVersion { group, version } = group_version(words.next()?)?;
-    Some(Subresource {
-        name,
-        group,
-        version,
-        kind: words.next()?,
-        verbs: leak(words),
-    })
+    Some(Subresource { name, group, version, kind: words.next()?, verbs: leak(words) })
 }
 
 fn column_line(mut words: Words, texts: &[&'static str]) -> Option<Column> {
     let priority = words.next()?.parse().ok()?;
     let (kind, format, name) = (words.next()?, words.next()?, words.next()?);
     let text: usize = words.next()?.parse().ok()?;
-    Some(Column {
-        name,
-        kind,
-        format,
-        priority,
-        description: texts.get(text)?,
-    })
+    Some(Column { name, kind, format, priority, description: texts.get(text)? })
 }
 
 /// `apps/v1`, or `/v1` for the core group.
@@ -150,11 +120,7 @@ fn leak(words: Words) -> &'static [&'static str] {
 }
 
 fn unescape(text: &'static str) -> &'static str {
-    if text.contains('\\') {
-        String::leak(text.replace("\\n", "\n").replace("\\t", "\t"))
-    } else {
-        text
-    }
+    if text.contains('\\') { String::leak(text.replace("\\n", "\n").replace("\\t", "\t")) } else { text }
 }
 
 #[cfg(test)]
@@ -166,10 +132,7 @@ mod tests {
         let text = "text\ta\\nb\nkind\tx.io/v1\tFoo\tfoos\tfoo\tcluster\tx.io/v1\tabc=\nlist\tFooList\nverbs\tget\tlist\n\
                     sub\tstatus\tx.io/v1\tFoo\tget\ncolumn\t0\tstring\tname\tName\t0\n";
         let kinds = parse(text).expect("parses");
-        assert_eq!(
-            (kinds[0].kind, kinds[0].verbs),
-            ("Foo", ["get", "list"].as_slice())
-        );
+        assert_eq!((kinds[0].kind, kinds[0].verbs), ("Foo", ["get", "list"].as_slice()));
         assert_eq!(kinds[0].columns[0].description, "a\nb");
     }
 
@@ -179,10 +142,7 @@ mod tests {
             ("list\tFooList\n", 1),
             ("kind\tv1\tFoo\n", 1),
             ("kind\tx/v1\tFoo\tfoos\tfoo\tcluster\tx/v1\nwhat\n", 2),
-            (
-                "kind\tx/v1\tFoo\tfoos\tfoo\tcluster\tx/v1\ncolumn\t0\tstring\tname\tName\t7\n",
-                2,
-            ),
+            ("kind\tx/v1\tFoo\tfoos\tfoo\tcluster\tx/v1\ncolumn\t0\tstring\tname\tName\t7\n", 2),
             ("kind\tx/v1\tFoo\tfoos\tfoo\tcluster\tx/v2\n", 0),
         ] {
             assert_eq!(parse(text).expect_err(text).line, line, "{text}");

@@ -122,22 +122,13 @@ impl Connection {
     pub fn reply(&mut self, stream: StreamId, headers: &Headers) {
         if self.streams.contains_key(&stream) {
             let block = self.encoder.encode(headers);
-            frame::write_control(
-                &mut self.out,
-                frame::SYN_REPLY,
-                0,
-                &[&stream.0.to_be_bytes(), &block],
-            );
+            frame::write_control(&mut self.out, frame::SYN_REPLY, 0, &[&stream.0.to_be_bytes(), &block]);
         }
     }
 
     /// Sends data; on a stream that is closed or gone, nothing.
     pub fn send(&mut self, stream: StreamId, bytes: &[u8]) {
-        if self
-            .streams
-            .get(&stream)
-            .is_some_and(|state| !state.is_local_done)
-        {
+        if self.streams.get(&stream).is_some_and(|state| !state.is_local_done) {
             for piece in bytes.chunks(DATA_BYTES_MAX) {
                 frame::write_data_head(&mut self.out, stream.0, 0, piece.len());
                 self.out.extend_from_slice(piece);
@@ -174,11 +165,7 @@ impl Connection {
     }
 
     fn forget_if_done(&mut self, stream: StreamId) {
-        if self
-            .streams
-            .get(&stream)
-            .is_some_and(|state| state.is_local_done && state.is_remote_done)
-        {
+        if self.streams.get(&stream).is_some_and(|state| state.is_local_done && state.is_remote_done) {
             self.streams.remove(&stream);
         }
     }
@@ -192,11 +179,7 @@ impl Connection {
             return Ok(false);
         };
         match frame::read_head(head)? {
-            Head::Data {
-                stream,
-                flags,
-                length,
-            } => {
+            Head::Data { stream, flags, length } => {
                 self.received.advance(HEAD);
                 self.data = Some((StreamId(stream), length, flags & FLAG_FIN != 0));
                 Ok(true)
@@ -217,10 +200,7 @@ impl Connection {
         let piece = self.received.split_to(left.min(self.received.len())).freeze();
         let left = left - piece.len();
         // Data for a stream that was reset is on its way for a while: it is dropped.
-        let is_open = self
-            .streams
-            .get(&stream)
-            .is_some_and(|state| !state.is_remote_done);
+        let is_open = self.streams.get(&stream).is_some_and(|state| !state.is_remote_done);
         if is_open && !piece.is_empty() {
             self.events.push_back(Event::Data { stream, bytes: piece });
         }
@@ -235,11 +215,7 @@ impl Connection {
     }
 
     fn remote_done(&mut self, stream: StreamId) {
-        if let Some(state) = self
-            .streams
-            .get_mut(&stream)
-            .filter(|state| !state.is_remote_done)
-        {
+        if let Some(state) = self.streams.get_mut(&stream).filter(|state| !state.is_remote_done) {
             state.is_remote_done = true;
             self.events.push_back(Event::Finished { stream });
             self.forget_if_done(stream);
@@ -289,10 +265,7 @@ impl Connection {
     fn syn_stream(&mut self, flags: u8, body: &[u8]) -> Result<(), Error> {
         const REFUSED_STREAM: u32 = 3;
         let number = frame::stream_id(body, 0, "SYN_STREAM")?;
-        let block = body.get(10..).ok_or(Error::Length {
-            kind: "SYN_STREAM",
-            length: body.len(),
-        })?;
+        let block = body.get(10..).ok_or(Error::Length { kind: "SYN_STREAM", length: body.len() })?;
         let headers = self.decoder.decode(block)?;
         let is_peers = (number % 2 == 1) == (self.role == Role::Server);
         if !is_peers || number <= self.last_received {

@@ -31,27 +31,16 @@ pub(super) fn read_head(bytes: &[u8; HEAD]) -> Result<Head, Error> {
     let flags = bytes[4];
     let length = u32::from_be_bytes([0, bytes[5], bytes[6], bytes[7]]) as usize;
     if first & 0x8000_0000 == 0 {
-        return Ok(Head::Data {
-            stream: first,
-            flags,
-            length,
-        });
+        return Ok(Head::Data { stream: first, flags, length });
     }
     let version = (first >> 16) as u16 & 0x7fff;
     if version != VERSION {
         return Err(Error::Version(version));
     }
     if length > CONTROL_BYTES_MAX {
-        return Err(Error::Length {
-            kind: "control",
-            length,
-        });
+        return Err(Error::Length { kind: "control", length });
     }
-    Ok(Head::Control {
-        kind: first as u16,
-        flags,
-        length,
-    })
+    Ok(Head::Control { kind: first as u16, flags, length })
 }
 
 pub(super) fn write_control(out: &mut Vec<u8>, kind: u16, flags: u8, parts: &[&[u8]]) {
@@ -68,10 +57,8 @@ pub(super) fn write_data_head(out: &mut Vec<u8>, stream: u32, flags: u8, length:
 }
 
 fn write_length(out: &mut Vec<u8>, flags: u8, length: usize) {
-    let length = u32::try_from(length)
-        .ok()
-        .filter(|length| *length < 1 << 24)
-        .expect("frames of ours are short");
+    let length =
+        u32::try_from(length).ok().filter(|length| *length < 1 << 24).expect("frames of ours are short");
     out.extend_from_slice(&(u32::from(flags) << 24 | length).to_be_bytes());
 }
 
@@ -82,10 +69,5 @@ pub(super) fn stream_id(body: &[u8], at: usize, kind: &'static str) -> Result<u3
 
 pub(super) fn word(body: &[u8], at: usize, kind: &'static str) -> Result<u32, Error> {
     let field = body.get(at..at + 4).and_then(|field| field.first_chunk::<4>());
-    field
-        .map(|field| u32::from_be_bytes(*field))
-        .ok_or(Error::Length {
-            kind,
-            length: body.len(),
-        })
+    field.map(|field| u32::from_be_bytes(*field)).ok_or(Error::Length { kind, length: body.len() })
 }

@@ -27,9 +27,7 @@ impl Headers {
 impl<const N: usize> From<[(&str, &str); N]> for Headers {
     fn from(pairs: [(&str, &str); N]) -> Headers {
         let mut headers = Headers::default();
-        pairs
-            .into_iter()
-            .for_each(|(name, value)| headers.set(name, value));
+        pairs.into_iter().for_each(|(name, value)| headers.set(name, value));
         headers
     }
 }
@@ -39,19 +37,14 @@ pub(super) struct Encoder(Compress);
 impl Encoder {
     pub(super) fn new() -> Encoder {
         let mut zlib = Compress::new(Compression::best(), true);
-        zlib.set_dictionary(DICTIONARY)
-            .expect("a fresh zlib stream takes a dictionary");
+        zlib.set_dictionary(DICTIONARY).expect("a fresh zlib stream takes a dictionary");
         Encoder(zlib)
     }
 
     pub(super) fn encode(&mut self, headers: &Headers) -> Vec<u8> {
         let mut plain = Vec::new();
         let number = |plain: &mut Vec<u8>, value: usize| {
-            plain.extend_from_slice(
-                &u32::try_from(value)
-                    .expect("headers of ours are short")
-                    .to_be_bytes(),
-            );
+            plain.extend_from_slice(&u32::try_from(value).expect("headers of ours are short").to_be_bytes());
         };
         number(&mut plain, headers.0.len());
         for text in headers.0.iter().flat_map(|(name, value)| [name, value]) {
@@ -100,9 +93,7 @@ impl Decoder {
                 // The stream never ends inside a connection, and always makes progress.
                 Ok(flate2::Status::StreamEnd | flate2::Status::BufError) => return Err(Error::Compression),
                 Err(error) if error.needs_dictionary().is_some() => {
-                    self.0
-                        .set_dictionary(DICTIONARY)
-                        .map_err(|_| Error::Compression)?;
+                    self.0.set_dictionary(DICTIONARY).map_err(|_| Error::Compression)?;
                     continue;
                 }
                 Err(_) => return Err(Error::Compression),
@@ -130,11 +121,7 @@ fn parse(plain: &[u8]) -> Result<Headers, Error> {
         }
         headers.set(&name, &value);
     }
-    if rest.is_empty() {
-        Ok(headers)
-    } else {
-        Err(Error::Headers)
-    }
+    if rest.is_empty() { Ok(headers) } else { Err(Error::Headers) }
 }
 
 fn number(rest: &mut &[u8]) -> Result<usize, Error> {

@@ -198,26 +198,15 @@ impl Connection {
             return Err(Error::Control);
         }
         let before = self.fragments.as_ref().map_or(0, |(_, bytes)| bytes.len());
-        let length = usize::try_from(length)
-            .ok()
-            .filter(|length| before + length <= MESSAGE_BYTES_MAX);
+        let length = usize::try_from(length).ok().filter(|length| before + length <= MESSAGE_BYTES_MAX);
         let length = length.ok_or(Error::TooLarge(MESSAGE_BYTES_MAX))?;
-        let mask = match (
-            is_masked,
-            rest.get(length_size..).and_then(|rest| rest.first_chunk::<4>()),
-        ) {
+        let mask = match (is_masked, rest.get(length_size..).and_then(|rest| rest.first_chunk::<4>())) {
             (false, _) => None,
             (true, Some(mask)) => Some(*mask),
             (true, None) => return Ok(None),
         };
         let size = 2 + length_size + if is_masked { 4 } else { 0 };
-        Ok(Some(Head {
-            is_final,
-            opcode,
-            mask,
-            length,
-            size,
-        }))
+        Ok(Some(Head { is_final, opcode, mask, length, size }))
     }
 
     fn frame(&mut self, head: &Head, payload: BytesMut) -> Result<(), Error> {
@@ -276,10 +265,8 @@ impl Connection {
         if self.is_close_sent {
             return;
         }
-        let (number, _) = OPCODES
-            .iter()
-            .find(|(_, known)| *known == opcode)
-            .expect("the table has every opcode");
+        let (number, _) =
+            OPCODES.iter().find(|(_, known)| *known == opcode).expect("the table has every opcode");
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let masked = if self.role == Role::Client { 0x80 } else { 0 };
         self.out.push(0x80 | number);
@@ -314,8 +301,5 @@ impl Connection {
 }
 
 fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
-    payload
-        .iter_mut()
-        .zip(mask.iter().cycle())
-        .for_each(|(byte, mask)| *byte ^= mask);
+    payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
 }

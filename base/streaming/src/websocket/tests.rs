@@ -13,9 +13,7 @@ const HELLO: [u8; 11] = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0
 fn the_examples_of_the_rfc() {
     assert_eq!(server(&HELLO), Ok(vec![Event::Text("Hello".into())]));
     let mut client = Connection::new(Role::Client, 0);
-    client
-        .handle(&[0x01, 0x03, 0x48, 0x65, 0x6c, 0x89, 0x00, 0x80, 0x02, 0x6c, 0x6f])
-        .unwrap();
+    client.handle(&[0x01, 0x03, 0x48, 0x65, 0x6c, 0x89, 0x00, 0x80, 0x02, 0x6c, 0x6f]).unwrap();
     assert_eq!(client.poll_event(), Some(Event::Text("Hello".into())));
     // The ping between the fragments was answered, masked.
     assert_eq!(client.poll_transmit().unwrap()[..2], [0x8a, 0x80]);
@@ -31,18 +29,10 @@ fn both_sides_understand_each_other_at_every_length() {
         for piece in client.poll_transmit().unwrap().chunks(1000) {
             server.handle(piece).unwrap();
         }
-        assert_eq!(
-            server.poll_event(),
-            Some(Event::Binary(payload.clone().into())),
-            "{length}"
-        );
+        assert_eq!(server.poll_event(), Some(Event::Binary(payload.clone().into())), "{length}");
         server.send_binary(&[&payload[..length / 2], &payload[length / 2..]]);
         client.handle(&server.poll_transmit().unwrap()).unwrap();
-        assert_eq!(
-            client.poll_event(),
-            Some(Event::Binary(payload.into())),
-            "{length}"
-        );
+        assert_eq!(client.poll_event(), Some(Event::Binary(payload.into())), "{length}");
     }
 }
 
@@ -71,14 +61,8 @@ fn what_breaks_the_rules_is_refused() {
     check(&[0x89, 0xfe, 0, 126], Error::Control);
     check(&[0x88, 0x81, 0, 0, 0, 0, 1], Error::Control);
     check(&[0x81, 0x81, 0, 0, 0, 0, 0xff], Error::Utf8);
-    check(
-        &[0x82, 0xff, 0, 0, 0, 0, 1, 0, 0, 1],
-        Error::TooLarge(MESSAGE_BYTES_MAX),
-    );
-    check(
-        &[0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-        Error::TooLarge(MESSAGE_BYTES_MAX),
-    );
+    check(&[0x82, 0xff, 0, 0, 0, 0, 1, 0, 0, 1], Error::TooLarge(MESSAGE_BYTES_MAX));
+    check(&[0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Error::TooLarge(MESSAGE_BYTES_MAX));
     assert_eq!(Error::TooLarge(1).close_code(), 1009);
 }
 
@@ -92,17 +76,9 @@ fn arbitrary_bytes() {
         state
     };
     for round in 0..5000 {
-        let role = if round % 2 == 0 {
-            Role::Server
-        } else {
-            Role::Client
-        };
+        let role = if round % 2 == 0 { Role::Server } else { Role::Client };
         let mut connection = Connection::new(role, 3);
-        let mut bytes = if role == Role::Server {
-            HELLO.to_vec()
-        } else {
-            vec![0x81, 0x01, b'x']
-        };
+        let mut bytes = if role == Role::Server { HELLO.to_vec() } else { vec![0x81, 0x01, b'x'] };
         bytes.extend((0..next() % 100).map(|_| next() as u8));
         for piece in bytes.chunks(1 + (next() % 20) as usize) {
             if connection.handle(piece).is_err() {

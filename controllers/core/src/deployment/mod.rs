@@ -47,9 +47,7 @@ pub(crate) struct Scene {
 impl Scene {
     pub fn old(&self) -> impl Iterator<Item = &Arc<ReplicaSet>> {
         let new = self.new.as_ref().map(|set| set.metadata.uid.clone());
-        self.sets
-            .iter()
-            .filter(move |set| Some(&set.metadata.uid) != new.as_ref())
+        self.sets.iter().filter(move |set| Some(&set.metadata.uid) != new.as_ref())
     }
 
     pub fn is_rolling(&self) -> bool {
@@ -61,11 +59,7 @@ impl Scene {
             return 0;
         }
         let rolling = self.deployment.spec.strategy.rolling_update.as_ref();
-        share(
-            rolling.and_then(|r| r.max_surge.as_ref()),
-            self.deployment.replicas(),
-            true,
-        )
+        share(rolling.and_then(|r| r.max_surge.as_ref()), self.deployment.replicas(), true)
     }
 
     /// At least 1 when the surge is 0 too, else nothing could ever move.
@@ -76,11 +70,7 @@ impl Scene {
         let rolling = self.deployment.spec.strategy.rolling_update.as_ref();
         let wanted = self.deployment.replicas();
         let unavailable = share(rolling.and_then(|r| r.max_unavailable.as_ref()), wanted, false);
-        let unavailable = if unavailable == 0 && self.max_surge() == 0 {
-            1
-        } else {
-            unavailable
-        };
+        let unavailable = if unavailable == 0 && self.max_surge() == 0 { 1 } else { unavailable };
         unavailable.min(wanted)
     }
 }
@@ -102,25 +92,14 @@ impl Controller for DeploymentController {
         match change {
             Changed::Deployment { key, .. } => vec![key.clone()],
             Changed::ReplicaSet { old, new, .. } => {
-                let mut keys: Vec<ObjectKey> = [old, new]
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|set| owner_key(&set.metadata))
-                    .collect();
+                let mut keys: Vec<ObjectKey> =
+                    [old, new].into_iter().flatten().filter_map(|set| owner_key(&set.metadata)).collect();
                 let orphan = new.as_ref().filter(|set| set.metadata.controller().is_none());
-                keys.extend(
-                    orphan
-                        .into_iter()
-                        .flat_map(|set| possible_owners(&set.metadata, view)),
-                );
+                keys.extend(orphan.into_iter().flat_map(|set| possible_owners(&set.metadata, view)));
                 keys
             }
             // A Recreate rollout goes on when the last old pod is gone.
-            Changed::Pod {
-                old: Some(pod),
-                new: None,
-                ..
-            } => deployment_of(pod, view).into_iter().collect(),
+            Changed::Pod { old: Some(pod), new: None, .. } => deployment_of(pod, view).into_iter().collect(),
             _ => Vec::new(),
         }
     }
@@ -155,12 +134,7 @@ impl Controller for DeploymentController {
 }
 
 fn stage(deployment: Arc<Deployment>, selector: &Selector, view: &View<'_>, plan: &mut Plan) -> Scene {
-    let claim = Claim {
-        owner: &deployment.metadata,
-        owner_kind: DEPLOYMENTS,
-        selector,
-        of: REPLICA_SETS,
-    };
+    let claim = Claim { owner: &deployment.metadata, owner_kind: DEPLOYMENTS, selector, of: REPLICA_SETS };
     let namespace = &deployment.metadata.namespace;
     let mut sets = Vec::new();
     for set in view.replica_sets.list(Some(namespace)) {
@@ -176,27 +150,12 @@ fn stage(deployment: Arc<Deployment>, selector: &Selector, view: &View<'_>, plan
     }
     sets.sort_by_key(|set| (set.metadata.creation_timestamp, set.metadata.name.clone()));
     let is_mine = |meta: &ObjectMeta| {
-        meta.controller()
-            .is_some_and(|owner| sets.iter().any(|set| set.metadata.uid == owner.uid))
+        meta.controller().is_some_and(|owner| sets.iter().any(|set| set.metadata.uid == owner.uid))
     };
-    let pods = view
-        .pods
-        .list(Some(namespace))
-        .into_iter()
-        .filter(|pod| is_mine(&pod.metadata))
-        .collect();
-    let new = sets
-        .iter()
-        .find(|set| revision::same_template(&deployment, set))
-        .cloned();
+    let pods = view.pods.list(Some(namespace)).into_iter().filter(|pod| is_mine(&pod.metadata)).collect();
+    let new = sets.iter().find(|set| revision::same_template(&deployment, set)).cloned();
     let about = reference(DEPLOYMENTS, &deployment.metadata);
-    Scene {
-        deployment,
-        sets,
-        pods,
-        new,
-        about,
-    }
+    Scene { deployment, sets, pods, new, about }
 }
 
 fn owner_key(meta: &ObjectMeta) -> Option<ObjectKey> {
@@ -205,10 +164,7 @@ fn owner_key(meta: &ObjectMeta) -> Option<ObjectKey> {
 }
 
 fn deployment_of(pod: &Pod, view: &View<'_>) -> Option<ObjectKey> {
-    let owner = pod
-        .metadata
-        .controller()
-        .filter(|owner| owner.kind == "ReplicaSet")?;
+    let owner = pod.metadata.controller().filter(|owner| owner.kind == "ReplicaSet")?;
     let set = view.replica_sets.get(&pod.metadata.namespace, &owner.name)?;
     owner_key(&set.metadata)
 }
@@ -232,16 +188,9 @@ fn share(value: Option<&IntOrString>, total: i64, round_up: bool) -> i64 {
         None => 0,
         Some(IntOrString::Int(number)) => i64::from(*number),
         Some(IntOrString::String(text)) => {
-            let percent: i64 = text
-                .strip_suffix('%')
-                .and_then(|digits| digits.parse().ok())
-                .unwrap_or(0);
+            let percent: i64 = text.strip_suffix('%').and_then(|digits| digits.parse().ok()).unwrap_or(0);
             let product = percent * total;
-            if round_up {
-                product.div_euclid(100) + i64::from(product % 100 != 0)
-            } else {
-                product / 100
-            }
+            if round_up { product.div_euclid(100) + i64::from(product % 100 != 0) } else { product / 100 }
         }
     }
 }
@@ -264,15 +213,8 @@ pub(crate) fn resize(scene: &Scene, set: &ReplicaSet, replicas: i64, plan: &mut 
     let mut write = Write::merge(REPLICA_SETS, &meta.namespace, &meta.name, "", patch);
     if current != replicas {
         let direction = if replicas > current { "up" } else { "down" };
-        let message = format!(
-            "Scaled {direction} replica set {} from {current} to {replicas}",
-            meta.name
-        );
-        write = write.telling(crate::EventSpec::normal(
-            &scene.about,
-            "ScalingReplicaSet",
-            message,
-        ));
+        let message = format!("Scaled {direction} replica set {} from {current} to {replicas}", meta.name);
+        write = write.telling(crate::EventSpec::normal(&scene.about, "ScalingReplicaSet", message));
     }
     plan.push(write);
 }

@@ -11,10 +11,7 @@ pub fn is_scaling_event(scene: &Scene) -> bool {
         .sets
         .iter()
         .filter(|set| set.replicas() > 0)
-        .filter_map(|set| {
-            set.annotation(DESIRED_REPLICAS)
-                .and_then(|text| text.parse::<i64>().ok())
-        })
+        .filter_map(|set| set.annotation(DESIRED_REPLICAS).and_then(|text| text.parse::<i64>().ok()))
         .any(|desired| desired != scene.deployment.replicas())
 }
 
@@ -42,10 +39,7 @@ pub fn scale(scene: &Scene, plan: &mut Plan) {
 fn is_saturated(set: &ReplicaSet, wanted: i64) -> bool {
     set.replicas() == wanted
         && set.status.available_replicas == wanted
-        && set
-            .annotation(DESIRED_REPLICAS)
-            .and_then(|text| text.parse().ok())
-            == Some(wanted)
+        && set.annotation(DESIRED_REPLICAS).and_then(|text| text.parse().ok()) == Some(wanted)
 }
 
 fn share_out(scene: &Scene, mut active: Vec<&Arc<ReplicaSet>>, plan: &mut Plan) {
@@ -57,20 +51,13 @@ fn share_out(scene: &Scene, mut active: Vec<&Arc<ReplicaSet>>, plan: &mut Plan) 
     active.sort_by_key(|set| (std::cmp::Reverse(set.replicas()), set.metadata.creation_timestamp));
     if to_add > 0 {
         active.sort_by_key(|set| {
-            (
-                std::cmp::Reverse(set.replicas()),
-                std::cmp::Reverse(set.metadata.creation_timestamp),
-            )
+            (std::cmp::Reverse(set.replicas()), std::cmp::Reverse(set.metadata.creation_timestamp))
         });
     }
     let mut sizes: Vec<i64> = Vec::new();
     let mut added = 0;
     for set in &active {
-        let portion = if to_add == 0 {
-            0
-        } else {
-            portion(set, most, to_add, added)
-        };
+        let portion = if to_add == 0 { 0 } else { portion(set, most, to_add, added) };
         added += portion;
         sizes.push(set.replicas() + portion);
     }
@@ -84,17 +71,11 @@ fn share_out(scene: &Scene, mut active: Vec<&Arc<ReplicaSet>>, plan: &mut Plan) 
 
 /// The set's share of `to_add`, rounded, never beyond what is left.
 fn portion(set: &ReplicaSet, most: i64, to_add: i64, added: i64) -> i64 {
-    let annotated = set
-        .annotation(MAX_REPLICAS)
-        .and_then(|text| text.parse::<i64>().ok());
+    let annotated = set.annotation(MAX_REPLICAS).and_then(|text| text.parse::<i64>().ok());
     let before = annotated.filter(|most| *most > 0).unwrap_or(most).max(1);
     let size = set.replicas();
     let ideal = (2 * size * most + before).div_euclid(2 * before);
     let share = ideal - size;
     let left = to_add - added;
-    if to_add > 0 {
-        share.clamp(0, left.max(0))
-    } else {
-        share.clamp(left.min(0), 0)
-    }
+    if to_add > 0 { share.clamp(0, left.max(0)) } else { share.clamp(left.min(0), 0) }
 }

@@ -22,10 +22,7 @@ const NOT_HANDED_ON: [&str; 6] = [
 /// Equal but for the hash label that we add ourselves.
 pub fn same_template(deployment: &Deployment, set: &ReplicaSet) -> bool {
     let mut theirs = set.spec.template.clone();
-    if let Some(labels) = theirs
-        .pointer_mut("/metadata/labels")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(labels) = theirs.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(HASH_LABEL);
     }
     normalized(theirs) == normalized(deployment.spec.template.clone())
@@ -59,20 +56,14 @@ fn max_revision<'a>(sets: impl Iterator<Item = &'a Arc<ReplicaSet>>) -> i64 {
 }
 
 fn revision_of(set: &ReplicaSet) -> i64 {
-    set.annotation(REVISION)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
+    set.annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// The annotations a set takes over from its deployment.
 fn handed_on(deployment: &Deployment) -> Map<String, Value> {
-    let kept = deployment
-        .metadata
-        .annotations
-        .iter()
-        .filter(|(key, _)| !NOT_HANDED_ON.contains(&key.as_str()));
-    kept.map(|(key, value)| (key.clone(), Value::from(value.as_str())))
-        .collect()
+    let kept =
+        deployment.metadata.annotations.iter().filter(|(key, _)| !NOT_HANDED_ON.contains(&key.as_str()));
+    kept.map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect()
 }
 
 /// Returns the revision that the set has afterwards.
@@ -103,19 +94,9 @@ fn annotate_set(scene: &Scene, set: &ReplicaSet, revision: &str, plan: &mut Plan
         patch["spec"] = json!({"minReadySeconds": ready_s});
     }
     if patch != json!({}) {
-        plan.push(Write::merge(
-            REPLICA_SETS,
-            &set.metadata.namespace,
-            &set.metadata.name,
-            "",
-            patch,
-        ));
+        plan.push(Write::merge(REPLICA_SETS, &set.metadata.namespace, &set.metadata.name, "", patch));
     }
-    if raise {
-        revision.to_owned()
-    } else {
-        current.to_owned()
-    }
+    if raise { revision.to_owned() } else { current.to_owned() }
 }
 
 fn annotate_deployment(scene: &Scene, revision: &str, plan: &mut Plan) {
@@ -130,10 +111,8 @@ fn create_set(scene: &Scene, revision: &str, context: &Context, plan: &mut Plan)
     let deployment = &scene.deployment;
     let taken: Vec<&str> = scene.sets.iter().map(|set| set.metadata.name.as_str()).collect();
     let mut collisions = deployment.status.collision_count.unwrap_or(0);
-    let failed_on_name = context
-        .last_failure
-        .as_deref()
-        .is_some_and(|words| words.contains("already exists"));
+    let failed_on_name =
+        context.last_failure.as_deref().is_some_and(|words| words.contains("already exists"));
     collisions += i64::from(failed_on_name);
     let (hash, name) = loop {
         let hash = template_hash(&deployment.spec.template, collisions);
@@ -146,10 +125,7 @@ fn create_set(scene: &Scene, revision: &str, context: &Context, plan: &mut Plan)
     let replicas = rollout::size_of_new_set(scene, 0);
     let mut annotations = handed_on(deployment);
     annotations.insert(REVISION.to_owned(), revision.into());
-    annotations.insert(
-        DESIRED_REPLICAS.to_owned(),
-        deployment.replicas().to_string().into(),
-    );
+    annotations.insert(DESIRED_REPLICAS.to_owned(), deployment.replicas().to_string().into());
     let most = deployment.replicas() + scene.max_surge();
     annotations.insert(MAX_REPLICAS.to_owned(), most.to_string().into());
     let mut template = deployment.spec.template.clone();
@@ -183,19 +159,13 @@ fn create_set(scene: &Scene, revision: &str, context: &Context, plan: &mut Plan)
 
 /// Old, empty, idle sets beyond the limit go, oldest revision first.
 pub fn clean_up_history(scene: &Scene, plan: &mut Plan) {
-    let Some(limit) = scene
-        .deployment
-        .spec
-        .revision_history_limit
-        .and_then(|n| usize::try_from(n).ok())
+    let Some(limit) = scene.deployment.spec.revision_history_limit.and_then(|n| usize::try_from(n).ok())
     else {
         return;
     };
     let is_done = status_is_complete(scene);
-    let mut idle: Vec<&Arc<ReplicaSet>> = scene
-        .old()
-        .filter(|set| set.metadata.deletion_timestamp.is_none())
-        .collect();
+    let mut idle: Vec<&Arc<ReplicaSet>> =
+        scene.old().filter(|set| set.metadata.deletion_timestamp.is_none()).collect();
     if !is_done || idle.len() <= limit {
         return;
     }
@@ -207,12 +177,7 @@ pub fn clean_up_history(scene: &Scene, plan: &mut Plan) {
             && set.metadata.generation <= set.status.observed_generation;
         if empty {
             let meta = &set.metadata;
-            plan.push(Write::delete(
-                REPLICA_SETS,
-                &meta.namespace,
-                &meta.name,
-                &meta.uid,
-            ));
+            plan.push(Write::delete(REPLICA_SETS, &meta.namespace, &meta.name, &meta.uid));
         }
     }
 }
@@ -234,11 +199,7 @@ fn template_hash(template: &Value, collisions: i64) -> String {
     if collisions > 0 {
         text.push_str(&collisions.to_string());
     }
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    hash.to_string()
-        .bytes()
-        .map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]))
-        .collect()
+    let hash =
+        text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash.to_string().bytes().map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()])).collect()
 }

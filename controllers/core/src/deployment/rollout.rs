@@ -23,11 +23,7 @@ pub fn rolling(scene: &Scene, _context: &Context, plan: &mut Plan) {
     let Some(new) = &scene.new else { return };
     let wanted = scene.deployment.replicas();
     let current = new.replicas();
-    let target = if current > wanted {
-        wanted
-    } else {
-        size_of_new_set(scene, current)
-    };
+    let target = if current > wanted { wanted } else { size_of_new_set(scene, current) };
     resize(scene, new, target, plan);
     if target == current {
         shrink_old(scene, new, plan);
@@ -85,8 +81,7 @@ pub fn recreate(scene: &Scene, plan: &mut Plan) {
         })
         .count();
     if shrinking || old_pods > 0 {
-        plan.writes
-            .retain(|write| !matches!(write.op, crate::Op::Create(_)));
+        plan.writes.retain(|write| !matches!(write.op, crate::Op::Create(_)));
         plan.waiting_for = Some(format!("{old_pods} old pods to end"));
     } else if let Some(new) = &scene.new {
         resize(scene, new, scene.deployment.replicas(), plan);

@@ -11,36 +11,18 @@ pub fn update(scene: &Scene, context: &Context, plan: &mut Plan) {
     let mut status = counts(scene);
     let available = status.available_replicas >= scene.deployment.replicas() - scene.max_unavailable();
     let availability = match available {
-        true => (
-            "True",
-            "MinimumReplicasAvailable",
-            "Deployment has minimum availability.",
-        ),
-        false => (
-            "False",
-            "MinimumReplicasUnavailable",
-            "Deployment does not have minimum availability.",
-        ),
+        true => ("True", "MinimumReplicasAvailable", "Deployment has minimum availability."),
+        false => ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."),
     };
     status.conditions = scene.deployment.status.conditions.clone();
     let (value, reason, message) = availability;
-    set(
-        &mut status.conditions,
-        condition("Available", value, reason, message),
-        context.now,
-    );
+    set(&mut status.conditions, condition("Available", value, reason, message), context.now);
     progress(scene, &mut status, context, plan);
     replica_failure(scene, &mut status, context);
     if status != scene.deployment.status {
         let meta = &scene.deployment.metadata;
         let patch = json!({"status": to_patch(&status)});
-        plan.push(Write::merge(
-            DEPLOYMENTS,
-            &meta.namespace,
-            &meta.name,
-            "status",
-            patch,
-        ));
+        plan.push(Write::merge(DEPLOYMENTS, &meta.namespace, &meta.name, "status", patch));
     }
 }
 
@@ -79,18 +61,13 @@ fn has_progressed(scene: &Scene, status: &DeploymentStatus) -> bool {
 }
 
 fn progress(scene: &Scene, status: &mut DeploymentStatus, context: &Context, plan: &mut Plan) {
-    let Some(deadline_s) = scene
-        .deployment
-        .spec
-        .progress_deadline_seconds
-        .filter(|s| *s < i64::from(i32::MAX))
+    let Some(deadline_s) =
+        scene.deployment.spec.progress_deadline_seconds.filter(|s| *s < i64::from(i32::MAX))
     else {
         return;
     };
     let standing = scene.deployment.condition("Progressing").cloned();
-    let standing_reason = standing
-        .as_ref()
-        .map_or("", |condition| condition.reason.as_str());
+    let standing_reason = standing.as_ref().map_or("", |condition| condition.reason.as_str());
     if pausing(scene, standing_reason, status, context) {
         return;
     }
@@ -138,20 +115,10 @@ fn pausing(scene: &Scene, standing: &str, status: &mut DeploymentStatus, context
         return paused;
     }
     if paused && standing != "DeploymentPaused" {
-        let note = condition(
-            "Progressing",
-            "Unknown",
-            "DeploymentPaused",
-            "Deployment is paused",
-        );
+        let note = condition("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused");
         set(&mut status.conditions, note, context.now);
     } else if !paused && standing == "DeploymentPaused" {
-        let note = condition(
-            "Progressing",
-            "Unknown",
-            "DeploymentResumed",
-            "Deployment is resumed",
-        );
+        let note = condition("Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed");
         set(&mut status.conditions, note, context.now);
     }
     paused
@@ -168,10 +135,7 @@ fn deadline(
     let Some(standing) = scene.deployment.condition("Progressing") else {
         return;
     };
-    let since = standing
-        .last_update_time
-        .or(standing.last_transition_time)
-        .unwrap_or(context.now);
+    let since = standing.last_update_time.or(standing.last_transition_time).unwrap_or(context.now);
     let at = Time(since.0 + deadline_s);
     if context.now < at {
         plan.requeue(Time(at.0 + 1));
@@ -185,25 +149,16 @@ fn deadline(
 /// A ReplicaSet that cannot make pods is the deployment's trouble too.
 fn replica_failure(scene: &Scene, status: &mut DeploymentStatus, context: &Context) {
     let failure = |set: &crate::api::ReplicaSet| {
-        set.status
-            .conditions
-            .iter()
-            .find(|condition| condition.r#type == "ReplicaFailure")
-            .cloned()
+        set.status.conditions.iter().find(|condition| condition.r#type == "ReplicaFailure").cloned()
     };
-    let found = scene
-        .new
-        .as_ref()
-        .and_then(|set| failure(set))
-        .or_else(|| scene.old().find_map(|set| failure(set)));
+    let found =
+        scene.new.as_ref().and_then(|set| failure(set)).or_else(|| scene.old().find_map(|set| failure(set)));
     match found {
         Some(of_set) => {
             let own = condition("ReplicaFailure", &of_set.status, &of_set.reason, &of_set.message);
             set(&mut status.conditions, own, context.now);
         }
-        None => status
-            .conditions
-            .retain(|condition| condition.r#type != "ReplicaFailure"),
+        None => status.conditions.retain(|condition| condition.r#type != "ReplicaFailure"),
     }
 }
 
@@ -220,9 +175,7 @@ fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Deploymen
 /// Puts a condition in place. The transition time moves only with the status; an unchanged condition is left alone, unless it
 /// carries an update time of its own.
 fn set(conditions: &mut Vec<DeploymentCondition>, mut wanted: DeploymentCondition, now: Time) {
-    let standing = conditions
-        .iter()
-        .position(|condition| condition.r#type == wanted.r#type);
+    let standing = conditions.iter().position(|condition| condition.r#type == wanted.r#type);
     let forced = wanted.last_update_time.is_some();
     if let Some(at) = standing {
         let current = &conditions[at];
@@ -230,11 +183,8 @@ fn set(conditions: &mut Vec<DeploymentCondition>, mut wanted: DeploymentConditio
         if same && !forced && current.message == wanted.message {
             return;
         }
-        wanted.last_transition_time = if current.status == wanted.status {
-            current.last_transition_time
-        } else {
-            Some(now)
-        };
+        wanted.last_transition_time =
+            if current.status == wanted.status { current.last_transition_time } else { Some(now) };
         wanted.last_update_time = Some(now);
         conditions[at] = wanted;
     } else {

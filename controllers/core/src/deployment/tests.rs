@@ -48,10 +48,7 @@ impl Cluster {
     }
 
     fn deploy(&mut self, spec: Value) {
-        let generation = self
-            .deployments
-            .get(&key("web"))
-            .map_or(1, |d| d.metadata.generation + 1);
+        let generation = self.deployments.get(&key("web")).map_or(1, |d| d.metadata.generation + 1);
         let standing = self.deployments.get(&key("web"));
         let mut object = json!({
             "metadata": {"name": "web", "namespace": "d", "uid": "web", "generation": generation},
@@ -61,8 +58,7 @@ impl Cluster {
             object["status"] = json!(standing.status);
             object["metadata"]["annotations"] = json!(standing.metadata.annotations);
         }
-        self.deployments
-            .apply(key("web"), serde_json::from_value(object).unwrap());
+        self.deployments.apply(key("web"), serde_json::from_value(object).unwrap());
     }
 
     /// Performs a plan the way the server would.
@@ -82,23 +78,15 @@ impl Cluster {
     fn create(&mut self, mut object: Value) {
         let name = match object["metadata"]["name"].as_str() {
             Some(name) => name.to_owned(),
-            None => format!(
-                "{}{}",
-                object["metadata"]["generateName"].as_str().unwrap(),
-                self.made
-            ),
+            None => format!("{}{}", object["metadata"]["generateName"].as_str().unwrap(), self.made),
         };
         object["metadata"]["name"] = name.as_str().into();
         object["metadata"]["uid"] = name.as_str().into();
         object["metadata"]["generation"] = 1.into();
         object["metadata"]["creationTimestamp"] = json!(Time(self.now));
         match object["kind"].as_str().unwrap() {
-            "Pod" => self
-                .pods
-                .apply(key(&name), serde_json::from_value(object).unwrap()),
-            "ReplicaSet" => self
-                .replica_sets
-                .apply(key(&name), serde_json::from_value(object).unwrap()),
+            "Pod" => self.pods.apply(key(&name), serde_json::from_value(object).unwrap()),
+            "ReplicaSet" => self.replica_sets.apply(key(&name), serde_json::from_value(object).unwrap()),
             other => unreachable!("{other}"),
         }
     }
@@ -137,10 +125,7 @@ impl Cluster {
 
     fn settle(&mut self) {
         for _ in 0..50 {
-            let context = Context {
-                now: Time(self.now),
-                last_failure: None,
-            };
+            let context = Context { now: Time(self.now), last_failure: None };
             let plan = DeploymentController.reconcile(&self.view(), &key("web"), &context);
             let mut writes = plan.writes.len();
             self.perform(plan);
@@ -177,26 +162,15 @@ impl Cluster {
         let sets = self.replica_sets.list();
         let mut sizes: Vec<(i64, String)> = sets
             .iter()
-            .map(|set| {
-                (
-                    set.annotation(REVISION).unwrap().parse().unwrap(),
-                    set.replicas().to_string(),
-                )
-            })
+            .map(|set| (set.annotation(REVISION).unwrap().parse().unwrap(), set.replicas().to_string()))
             .collect();
         sizes.sort();
-        sizes
-            .iter()
-            .map(|(revision, size)| format!("{revision}:{size}"))
-            .collect::<Vec<_>>()
-            .join(" ")
+        sizes.iter().map(|(revision, size)| format!("{revision}:{size}")).collect::<Vec<_>>().join(" ")
     }
 
     fn reason(&self, kind: &str) -> String {
         let deployment = self.deployments.get(&key("web")).unwrap();
-        deployment
-            .condition(kind)
-            .map_or(String::new(), |condition| condition.reason.clone())
+        deployment.condition(kind).map_or(String::new(), |condition| condition.reason.clone())
     }
 }
 
@@ -240,11 +214,7 @@ fn a_rolling_update_keeps_its_promises() {
     cluster.deploy(spec(4, "b", rolling("25%", "25%")));
     cluster.roll_out();
     assert_eq!(cluster.sizes(), "1:0 2:4");
-    assert_eq!(
-        (cluster.pods_most, cluster.ready_least),
-        (5, 3),
-        "maxSurge 1, maxUnavailable 1"
-    );
+    assert_eq!((cluster.pods_most, cluster.ready_least), (5, 3), "maxSurge 1, maxUnavailable 1");
     assert_eq!(cluster.reason("Available"), "MinimumReplicasAvailable");
     // Back to the first template: its set gets a new revision, no third set appears.
     cluster.deploy(spec(4, "a", rolling("25%", "25%")));

@@ -17,16 +17,10 @@ pub struct DockerImage {
 /// Parses `manifest.json`.
 pub fn docker_images(bytes: &[u8], limits: &Limits) -> Result<Vec<DockerImage>, Error> {
     super::manifest::check_size("manifest.json", bytes.len() as u64, limits.manifest_bytes)?;
-    let images: Vec<DockerImage> = serde_json::from_slice(bytes).map_err(|error| Error::Invalid {
-        what: "manifest.json",
-        why: error.to_string(),
-    })?;
+    let images: Vec<DockerImage> = serde_json::from_slice(bytes)
+        .map_err(|error| Error::Invalid { what: "manifest.json", why: error.to_string() })?;
     for image in &images {
-        super::manifest::check_size(
-            "number of layers",
-            image.layers.len() as u64,
-            limits.layers as u64,
-        )?;
+        super::manifest::check_size("number of layers", image.layers.len() as u64, limits.layers as u64)?;
     }
     Ok(images)
 }
@@ -34,15 +28,9 @@ pub fn docker_images(bytes: &[u8], limits: &Limits) -> Result<Vec<DockerImage>, 
 /// Parses `index.json` of a layout.
 pub fn layout_index(bytes: &[u8], limits: &Limits) -> Result<Index, Error> {
     super::manifest::check_size("index.json", bytes.len() as u64, limits.manifest_bytes)?;
-    let index: Index = serde_json::from_slice(bytes).map_err(|error| Error::Invalid {
-        what: "index.json",
-        why: error.to_string(),
-    })?;
-    super::manifest::check_size(
-        "number of manifests",
-        index.manifests.len() as u64,
-        limits.layers as u64,
-    )?;
+    let index: Index = serde_json::from_slice(bytes)
+        .map_err(|error| Error::Invalid { what: "index.json", why: error.to_string() })?;
+    super::manifest::check_size("number of manifests", index.manifests.len() as u64, limits.layers as u64)?;
     Ok(index)
 }
 
@@ -59,8 +47,7 @@ pub fn layout_name(entry: &Descriptor, base: Option<&str>) -> Result<Option<Refe
     if name.contains(['/', ':']) {
         return Reference::parse(name).map(Some);
     }
-    base.map(|base| Reference::parse(&format!("{base}:{name}")))
-        .transpose()
+    base.map(|base| Reference::parse(&format!("{base}:{name}"))).transpose()
 }
 
 /// A path inside an archive as a key: without `./` and the like; `None` for one that leads outside.
@@ -95,10 +82,7 @@ mod tests {
             digest: Digest::from_sha256([1; 32]),
             size: 1,
             platform: None,
-            annotations: annotations
-                .iter()
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect(),
+            annotations: annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
         }
     }
 
@@ -106,9 +90,7 @@ mod tests {
     fn names_of_a_layout() {
         let oci = "org.opencontainers.image.ref.name";
         let check = |annotations: &[(&str, &str)], base: Option<&str>, expected: Option<&str>| {
-            let name = layout_name(&entry(annotations), base)
-                .unwrap()
-                .map(|name| name.to_string());
+            let name = layout_name(&entry(annotations), base).unwrap().map(|name| name.to_string());
             assert_eq!(name.as_deref(), expected, "{annotations:?}");
         };
         check(&[], None, None);
@@ -127,10 +109,7 @@ mod tests {
     fn keys_stay_inside() {
         assert_eq!(archive_key(b"./a/b").as_deref(), Some("a/b"));
         assert_eq!(archive_key(b"../a"), None);
-        assert_eq!(
-            link_key("x/layer.tar", b"../y/layer.tar").as_deref(),
-            Some("y/layer.tar")
-        );
+        assert_eq!(link_key("x/layer.tar", b"../y/layer.tar").as_deref(), Some("y/layer.tar"));
         assert_eq!(link_key("x/layer.tar", b"../../y"), None);
     }
 }

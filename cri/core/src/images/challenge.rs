@@ -98,11 +98,7 @@ mod tests {
     #[test]
     fn headers_are_read() {
         let bearer = |realm: &str, service: &str, scope: &str| {
-            Some(Challenge::Bearer {
-                realm: realm.into(),
-                service: service.into(),
-                scope: scope.into(),
-            })
+            Some(Challenge::Bearer { realm: realm.into(), service: service.into(), scope: scope.into() })
         };
         let check =
             |header: &str, expected: Option<Challenge>| assert_eq!(parse(header), expected, "{header}");
@@ -112,10 +108,7 @@ mod tests {
             "Bearer realm=\"https://a/token\",service=\"a b\",scope=\"repository:x:pull,push\"",
             bearer("https://a/token", "a b", "repository:x:pull,push"),
         );
-        check(
-            "Basic realm=\"r\", Bearer realm=\"https://t\" , error=\"e\"",
-            bearer("https://t", "", ""),
-        );
+        check("Basic realm=\"r\", Bearer realm=\"https://t\" , error=\"e\"", bearer("https://t", "", ""));
         check("Bearer realm=plain", bearer("plain", "", ""));
         check(r#"Bearer realm="a\"b""#, bearer("a\"b", "", ""));
         check("Negotiate", None);

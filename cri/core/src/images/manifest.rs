@@ -75,10 +75,7 @@ impl Document {
             manifests: Option<serde::de::IgnoredAny>,
         }
         check_size("manifest", bytes.len() as u64, limits.manifest_bytes)?;
-        let invalid = |why: String| Error::Invalid {
-            what: "manifest",
-            why,
-        };
+        let invalid = |why: String| Error::Invalid { what: "manifest", why };
         let probe: Probe = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
         if probe.schema_version != Some(2) {
             return Err(invalid("schemaVersion must be 2".to_owned()));
@@ -102,21 +99,13 @@ impl Document {
             }
             Document::Index(index) => index.manifests.len(),
         };
-        check_size(
-            "number of layers or manifests",
-            count as u64,
-            limits.layers as u64,
-        )?;
+        check_size("number of layers or manifests", count as u64, limits.layers as u64)?;
         Ok(self)
     }
 }
 
 pub(super) fn check_size(what: &'static str, size: u64, limit: u64) -> Result<(), Error> {
-    if size > limit {
-        Err(Error::Limit { what, limit })
-    } else {
-        Ok(())
-    }
+    if size > limit { Err(Error::Limit { what, limit }) } else { Ok(()) }
 }
 
 /// The first manifest of `index` that runs here; one without a platform serves when nothing says better.
@@ -126,10 +115,7 @@ pub fn select_platform<'a>(index: &'a Index, host: &Platform) -> Result<&'a Desc
             && platform.architecture == host.architecture
             && (host.variant.is_empty() || platform.variant.is_empty() || platform.variant == host.variant)
     };
-    let exact = index
-        .manifests
-        .iter()
-        .find(|entry| entry.platform.as_ref().is_some_and(runs_here));
+    let exact = index.manifests.iter().find(|entry| entry.platform.as_ref().is_some_and(runs_here));
     exact
         .or_else(|| index.manifests.iter().find(|entry| entry.platform.is_none()))
         .ok_or_else(|| Error::Platform(format!("{}/{}", host.os, host.architecture)))
@@ -180,15 +166,9 @@ impl ConfigFile {
             config: Option<RunConfig>,
             rootfs: RootFs,
         }
-        let wire: Wire = serde_json::from_slice(bytes).map_err(|error| Error::Invalid {
-            what: "image config",
-            why: error.to_string(),
-        })?;
-        check_size(
-            "number of layers",
-            wire.rootfs.diff_ids.len() as u64,
-            limits.layers as u64,
-        )?;
+        let wire: Wire = serde_json::from_slice(bytes)
+            .map_err(|error| Error::Invalid { what: "image config", why: error.to_string() })?;
+        check_size("number of layers", wire.rootfs.diff_ids.len() as u64, limits.layers as u64)?;
         Ok(ConfigFile {
             architecture: wire.architecture,
             os: wire.os,
@@ -242,20 +222,12 @@ mod tests {
             }),
             annotations: BTreeMap::new(),
         });
-        Index {
-            schema_version: 2,
-            media_type: String::new(),
-            manifests: manifests.collect(),
-        }
+        Index { schema_version: 2, media_type: String::new(), manifests: manifests.collect() }
     }
 
     #[test]
     fn a_platform_is_chosen() {
-        let host = Platform {
-            os: "linux".into(),
-            architecture: "amd64".into(),
-            variant: String::new(),
-        };
+        let host = Platform { os: "linux".into(), architecture: "amd64".into(), variant: String::new() };
         let check = |platforms: &[Option<(&str, &str)>], expected: Option<u8>| {
             let index = index(platforms);
             let chosen = select_platform(&index, &host).map(|entry| entry.digest.clone());
@@ -279,15 +251,9 @@ mod tests {
         check(r#"{"schemaVersion":1}"#, "schemaVersion must be 2");
         check(r#"{"schemaVersion":2}"#, "neither");
         check(r#"{"schemaVersion":2,"config":{},"manifests":[]}"#, "both");
-        check(
-            r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:x","size":1}]}"#,
-            "invalid digest",
-        );
+        check(r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:x","size":1}]}"#, "invalid digest");
         check("[]", "manifest:");
-        let tiny = Limits {
-            manifest_bytes: 10,
-            ..limits
-        };
+        let tiny = Limits { manifest_bytes: 10, ..limits };
         assert!(
             Document::parse(br#"{"schemaVersion":2}"#, &tiny)
                 .unwrap_err()
@@ -300,10 +266,7 @@ mod tests {
     fn a_config_with_nulls_is_read() {
         let text = r#"{"config":{"User":"65532:1","Env":null,"Cmd":["/x"]},"rootfs":{"type":"layers","diff_ids":[]}}"#;
         let config = ConfigFile::parse(text.as_bytes(), &Limits::default()).unwrap();
-        assert_eq!(
-            ConfigFile::user_of(&config.config.user),
-            (Some(65532), String::new())
-        );
+        assert_eq!(ConfigFile::user_of(&config.config.user), (Some(65532), String::new()));
         assert_eq!(config.config.cmd.as_deref(), Some(&["/x".to_owned()][..]));
         let none =
             ConfigFile::parse(br#"{"config":null,"rootfs":{"diff_ids":[]}}"#, &Limits::default()).unwrap();

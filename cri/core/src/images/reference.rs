@@ -39,12 +39,7 @@ impl Reference {
             (None, Some(_)) => None,
             (None, None) => Some("latest".to_owned()),
         };
-        Ok(Reference {
-            domain,
-            path,
-            tag,
-            digest,
-        })
+        Ok(Reference { domain, path, tag, digest })
     }
 
     pub fn domain(&self) -> &str {
@@ -80,9 +75,7 @@ impl Reference {
 
     /// `docker.io/library/nginx:latest`, the name under `repoTags`; `None` for a name by digest alone.
     pub fn tagged(&self) -> Option<String> {
-        self.tag
-            .as_ref()
-            .map(|tag| format!("{}:{tag}", self.repository()))
+        self.tag.as_ref().map(|tag| format!("{}:{tag}", self.repository()))
     }
 
     /// `docker.io/library/nginx@sha256:…`, the name under `repoDigests`.
@@ -119,11 +112,7 @@ fn split_domain(name: &str) -> (String, String) {
         Some((first, rest)) if looks_like_domain(first) => (first, rest),
         _ => (DEFAULT_DOMAIN, name),
     };
-    let domain = if domain == "index.docker.io" {
-        DEFAULT_DOMAIN
-    } else {
-        domain
-    };
+    let domain = if domain == "index.docker.io" { DEFAULT_DOMAIN } else { domain };
     let path = match domain == DEFAULT_DOMAIN && !path.contains('/') {
         true => format!("library/{path}"),
         false => path.to_owned(),
@@ -211,11 +200,7 @@ mod tests {
             ("kedge.local/hello:1", "kedge.local/hello:1"),
             ("a__b/c--d.e", "docker.io/a__b/c--d.e:latest"),
         ] {
-            assert_eq!(
-                Reference::parse(written).unwrap().to_string(),
-                normal,
-                "{written}"
-            );
+            assert_eq!(Reference::parse(written).unwrap().to_string(), normal, "{written}");
         }
         let by_digest = Reference::parse(&format!("nginx@{digest}")).unwrap();
         assert_eq!(by_digest.tagged(), None);

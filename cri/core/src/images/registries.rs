@@ -75,23 +75,10 @@ impl Registries {
     /// Mirrors in order, then the registry itself.
     pub fn endpoints(&self, domain: &str) -> Result<Vec<Endpoint>, super::Error> {
         let mirrors = self.mirrors.get(domain).or_else(|| self.mirrors.get("*"));
-        let urls = mirrors
-            .map(|mirror| mirror.endpoint.as_slice())
-            .unwrap_or_default();
-        let mut endpoints = urls
-            .iter()
-            .map(|url| self.mirror(url, domain))
-            .collect::<Result<Vec<_>, _>>()?;
-        let host = if domain == "docker.io" {
-            "registry-1.docker.io"
-        } else {
-            domain
-        };
-        let scheme = if is_loopback(host) {
-            Scheme::HttpsElseHttp
-        } else {
-            Scheme::Https
-        };
+        let urls = mirrors.map(|mirror| mirror.endpoint.as_slice()).unwrap_or_default();
+        let mut endpoints = urls.iter().map(|url| self.mirror(url, domain)).collect::<Result<Vec<_>, _>>()?;
+        let host = if domain == "docker.io" { "registry-1.docker.io" } else { domain };
+        let scheme = if is_loopback(host) { Scheme::HttpsElseHttp } else { Scheme::Https };
         endpoints.push(self.endpoint(scheme, host, "", None));
         Ok(endpoints)
     }
@@ -112,23 +99,13 @@ impl Registries {
             return Err(invalid());
         }
         let path = path.trim_end_matches('/');
-        let path = path
-            .strip_suffix("v2")
-            .map_or(path, |path| path.trim_end_matches('/'));
-        let path = if path.is_empty() {
-            String::new()
-        } else {
-            format!("/{path}")
-        };
+        let path = path.strip_suffix("v2").map_or(path, |path| path.trim_end_matches('/'));
+        let path = if path.is_empty() { String::new() } else { format!("/{path}") };
         Ok(self.endpoint(scheme, host, &path, Some(domain)))
     }
 
     fn endpoint(&self, scheme: Scheme, host: &str, path: &str, mirror_of: Option<&str>) -> Endpoint {
-        let config = self
-            .configs
-            .get(host)
-            .or_else(|| self.configs.get(mirror_of.unwrap_or(host)))
-            .cloned();
+        let config = self.configs.get(host).or_else(|| self.configs.get(mirror_of.unwrap_or(host))).cloned();
         let config = config.unwrap_or_default();
         Endpoint {
             scheme,
@@ -143,15 +120,9 @@ impl Registries {
 
 /// `localhost`, 127.0.0.0/8 and ::1, with or without a port.
 pub fn is_loopback(host: &str) -> bool {
-    let bracketed = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-        .map(|(address, _)| address);
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(address, _)| address);
     let name = bracketed.unwrap_or_else(|| host.split(':').next().unwrap_or_default());
-    name == "localhost"
-        || name
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -163,10 +134,7 @@ mod tests {
             let endpoint = urls.split_whitespace().map(str::to_owned).collect();
             (domain.to_string(), Mirror { endpoint })
         });
-        Registries {
-            mirrors: mirrors.collect(),
-            configs: BTreeMap::new(),
-        }
+        Registries { mirrors: mirrors.collect(), configs: BTreeMap::new() }
     }
 
     #[test]
@@ -176,13 +144,7 @@ mod tests {
             let shown: Vec<String> = endpoints
                 .iter()
                 .map(|e| {
-                    format!(
-                        "{:?} {}{} {}",
-                        e.scheme,
-                        e.host,
-                        e.path,
-                        e.mirror_of.as_deref().unwrap_or("-")
-                    )
+                    format!("{:?} {}{} {}", e.scheme, e.host, e.path, e.mirror_of.as_deref().unwrap_or("-"))
                 })
                 .collect();
             assert_eq!(shown, expected, "{domain}");
@@ -198,38 +160,21 @@ mod tests {
                 "Https registry-1.docker.io -",
             ],
         );
-        check(
-            &[("*", "http://m")],
-            "quay.io",
-            &["Http m quay.io", "Https quay.io -"],
-        );
-        check(
-            &[("r:5000", "http://r:5000")],
-            "r:5000",
-            &["Http r:5000 -", "Https r:5000 -"],
-        );
+        check(&[("*", "http://m")], "quay.io", &["Http m quay.io", "Https quay.io -"]);
+        check(&[("r:5000", "http://r:5000")], "r:5000", &["Http r:5000 -", "Https r:5000 -"]);
     }
 
     #[test]
     fn a_bad_endpoint_is_named() {
         for bad in ["r:5000", "ftp://x", "http://", "http://u@h"] {
-            let error = registries(&[("x.y", bad)])
-                .endpoints("x.y")
-                .unwrap_err()
-                .to_string();
+            let error = registries(&[("x.y", bad)]).endpoints("x.y").unwrap_err().to_string();
             assert!(error.contains(bad), "{error}");
         }
     }
 
     #[test]
     fn loopback_hosts() {
-        for host in [
-            "localhost",
-            "localhost:1",
-            "127.0.0.1",
-            "127.9.9.9:80",
-            "[::1]:5000",
-        ] {
+        for host in ["localhost", "localhost:1", "127.0.0.1", "127.9.9.9:80", "[::1]:5000"] {
             assert!(is_loopback(host), "{host}");
         }
         for host in ["10.0.0.1", "localhost.example", "[::2]:1", "registry:5000"] {

@@ -102,10 +102,7 @@ impl Decoder {
         if local.keys().any(|key| key.starts_with(b"GNU.sparse.")) {
             return Err(Error::Tar("sparse files are not supported in images".to_owned()));
         }
-        let path = pax(b"path")
-            .cloned()
-            .or(long_path)
-            .unwrap_or_else(|| ustar_path(block));
+        let path = pax(b"path").cloned().or(long_path).unwrap_or_else(|| ustar_path(block));
         let mut kind = kind(type_flag, &path)?;
         if kind == Kind::Regular && path.ends_with(b"/") {
             kind = Kind::Directory;
@@ -120,8 +117,7 @@ impl Decoder {
             None => (number_signed(&block[136..148], "mtime")?, 0),
         };
         let xattrs = local.iter().filter_map(|(key, value)| {
-            key.strip_prefix(b"SCHILY.xattr.")
-                .map(|name| (name.to_vec(), value.clone()))
+            key.strip_prefix(b"SCHILY.xattr.").map(|name| (name.to_vec(), value.clone()))
         });
         Ok(Entry {
             kind,
@@ -157,10 +153,7 @@ fn kind(type_flag: u8, path: &[u8]) -> Result<Kind, Error> {
         b'6' => Kind::Fifo,
         other => {
             let path = String::from_utf8_lossy(path);
-            return Err(Error::Tar(format!(
-                "{path:?} has the unsupported type {:?}",
-                other as char
-            )));
+            return Err(Error::Tar(format!("{path:?} has the unsupported type {:?}", other as char)));
         }
     })
 }
@@ -168,11 +161,7 @@ fn kind(type_flag: u8, path: &[u8]) -> Result<Kind, Error> {
 fn verify_checksum(block: &[u8; BLOCK]) -> Result<(), Error> {
     let stated = number(&block[148..156], "checksum")?;
     let sum = |as_number: fn(u8) -> i64| -> i64 {
-        let outside = block[..148]
-            .iter()
-            .chain(&block[156..])
-            .map(|byte| as_number(*byte))
-            .sum::<i64>();
+        let outside = block[..148].iter().chain(&block[156..]).map(|byte| as_number(*byte)).sum::<i64>();
         outside + 8 * i64::from(b' ')
     };
     // Some old archives sum signed bytes.
@@ -180,9 +169,7 @@ fn verify_checksum(block: &[u8; BLOCK]) -> Result<(), Error> {
     if matches(sum(|byte| byte.into())) || matches(sum(|byte| (byte as i8).into())) {
         Ok(())
     } else {
-        Err(Error::Tar(
-            "a header's checksum is wrong: not a tar archive, or a damaged one".to_owned(),
-        ))
+        Err(Error::Tar("a header's checksum is wrong: not a tar archive, or a damaged one".to_owned()))
     }
 }
 
@@ -217,11 +204,7 @@ fn number_signed(field: &[u8], name: &str) -> Result<i64, Error> {
         }
         return i64::try_from(value).map_err(|_| bad());
     }
-    let text = field
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
+    let text = field.split(|byte| *byte == 0).next().unwrap_or_default().trim_ascii();
     if text.is_empty() {
         return Ok(0);
     }
@@ -231,8 +214,7 @@ fn number_signed(field: &[u8], name: &str) -> Result<i64, Error> {
 
 fn decimal(text: &[u8], name: &str) -> Result<u64, Error> {
     let text = std::str::from_utf8(text).ok();
-    text.and_then(|text| text.parse().ok())
-        .ok_or_else(|| Error::Tar(format!("PAX {name} is not a number")))
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| Error::Tar(format!("PAX {name} is not a number")))
 }
 
 fn small(value: u64, name: &str) -> Result<u32, Error> {
@@ -258,17 +240,10 @@ fn pax_records(mut content: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
     let bad = || Error::Tar("a PAX record is malformed".to_owned());
     let mut records = Vec::new();
     while !content.is_empty() && content[0] != 0 {
-        let space = content
-            .iter()
-            .take(20)
-            .position(|byte| *byte == b' ')
-            .ok_or_else(bad)?;
-        let length = std::str::from_utf8(&content[..space])
-            .ok()
-            .and_then(|text| text.parse::<usize>().ok());
-        let length = length
-            .filter(|length| *length > space + 1 && *length <= content.len())
-            .ok_or_else(bad)?;
+        let space = content.iter().take(20).position(|byte| *byte == b' ').ok_or_else(bad)?;
+        let length = std::str::from_utf8(&content[..space]).ok().and_then(|text| text.parse::<usize>().ok());
+        let length =
+            length.filter(|length| *length > space + 1 && *length <= content.len()).ok_or_else(bad)?;
         let (record, rest) = content.split_at(length);
         let record = record[space + 1..].strip_suffix(b"\n").ok_or_else(bad)?;
         let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
@@ -332,33 +307,21 @@ mod tests {
     #[test]
     fn a_header_is_read() {
         let seen = entry(&mut Decoder::default(), header("bin/su", b'0', 10));
-        assert_eq!(
-            (seen.kind, seen.mode, seen.size, seen.mtime_s),
-            (Kind::Regular, 0o4755, 10, 10)
-        );
-        assert_eq!(
-            entry(&mut Decoder::default(), header("old-dir/", 0, 0)).kind,
-            Kind::Directory
-        );
+        assert_eq!((seen.kind, seen.mode, seen.size, seen.mtime_s), (Kind::Regular, 0o4755, 10, 10));
+        assert_eq!(entry(&mut Decoder::default(), header("old-dir/", 0, 0)).kind, Kind::Directory);
         assert_eq!(Decoder::default().header(&[0; BLOCK]).unwrap(), Block::End);
     }
 
     #[test]
     fn what_we_write_we_read() {
         let seen = entry(&mut Decoder::default(), file_header("index.json", 12345));
-        assert_eq!(
-            (seen.path.as_slice(), seen.size, seen.mode),
-            (&b"index.json"[..], 12345, 0o444)
-        );
+        assert_eq!((seen.path.as_slice(), seen.size, seen.mode), (&b"index.json"[..], 12345, 0o444));
     }
 
     #[test]
     fn pax_records_win_and_hold_any_byte() {
         let mut decoder = Decoder::default();
-        assert_eq!(
-            decoder.header(&header("x", b'x', 99)).unwrap(),
-            Block::Extension { size: 99 }
-        );
+        assert_eq!(decoder.header(&header("x", b'x', 99)).unwrap(), Block::Extension { size: 99 });
         let mut content = b"18 path=long/name\n20 mtime=-1.25\n".to_vec();
         content.truncate(18);
         content.extend_from_slice(b"15 mtime=-1.25\n");
@@ -369,10 +332,7 @@ mod tests {
         decoder.extension(&content).unwrap();
         let seen = entry(&mut decoder, header("short", b'0', 1));
         assert_eq!(seen.path, b"long/name");
-        assert_eq!(
-            (seen.mtime_s, seen.mtime_ns, seen.size),
-            (-2, 750_000_000, 1234567)
-        );
+        assert_eq!((seen.mtime_s, seen.mtime_ns, seen.size), (-2, 750_000_000, 1234567));
         assert_eq!(seen.xattrs, vec![(b"user.a".to_vec(), b"\n".to_vec())]);
         let next = entry(&mut decoder, header("next", b'0', 1));
         assert_eq!((next.path.as_slice(), next.xattrs.len()), (&b"next"[..], 0));
@@ -386,9 +346,7 @@ mod tests {
         assert!(words(Decoder::default().header(&torn)).contains("checksum"));
         assert!(words(Decoder::default().header(&header("x", b'S', 1))).contains("unsupported type"));
         assert!(words(Decoder::default().header(&header("x", b'L', 1 << 30))).contains("larger than"));
-        for bad in [
-            "x", "5", "99 a=b\n", "6 a=b\n1", "4 =\n", "0 a=b\n", "6 ab\n\n", "-1 a=b\n",
-        ] {
+        for bad in ["x", "5", "99 a=b\n", "6 a=b\n1", "4 =\n", "0 a=b\n", "6 ab\n\n", "-1 a=b\n"] {
             let parsed = pax_records(bad.as_bytes());
             assert!(parsed.is_err() || parsed.unwrap().len() <= 1, "{bad:?}");
         }

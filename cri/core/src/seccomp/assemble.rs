@@ -81,12 +81,7 @@ const ARCH_X86_64: u32 = 0xc000_003e;
 const X32_BIT: u32 = 0x4000_0000;
 
 fn op(code: u16, k: u32) -> Instruction {
-    Instruction {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    }
+    Instruction { code, jt: 0, jf: 0, k }
 }
 
 fn branch(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
@@ -252,9 +247,7 @@ pub mod tests {
         data.extend(number.to_le_bytes());
         data.extend(arch.to_le_bytes());
         data.extend([0; 8]);
-        arguments
-            .iter()
-            .for_each(|argument| data.extend(argument.to_le_bytes()));
+        arguments.iter().for_each(|argument| data.extend(argument.to_le_bytes()));
         let (mut at, mut accumulator) = (0, 0);
         for steps in 1.. {
             let i = &program[at];
@@ -285,37 +278,19 @@ pub mod tests {
         let rule = |(comparison, action): &(Option<Comparison>, Action)| Rule {
             arguments: comparison
                 .iter()
-                .map(|comparison| Argument {
-                    index: 1,
-                    comparison: *comparison,
-                })
+                .map(|comparison| Argument { index: 1, comparison: *comparison })
                 .collect(),
             action: *action,
         };
-        let rules = rules
-            .iter()
-            .map(|(number, rules)| (*number, rules.iter().map(rule).collect()));
-        Policy {
-            default: Action::Errno(1),
-            rules: rules.collect(),
-        }
+        let rules = rules.iter().map(|(number, rules)| (*number, rules.iter().map(rule).collect()));
+        Policy { default: Action::Errno(1), rules: rules.collect() }
     }
 
     #[test]
     fn compares_sixty_four_bits() {
         use Comparison::*;
         let big = 0x1_0000_0005_u64;
-        let values = [
-            0,
-            4,
-            5,
-            6,
-            0x1_0000_0004,
-            big,
-            0x1_0000_0006,
-            0x2_0000_0000,
-            u64::MAX,
-        ];
+        let values = [0, 4, 5, 6, 0x1_0000_0004, big, 0x1_0000_0006, 0x2_0000_0000, u64::MAX];
         type Case = (Comparison, fn(u64, u64) -> bool);
         let cases: [Case; 6] = [
             (Equal(big), |a, b| a == b),
@@ -341,18 +316,11 @@ pub mod tests {
         let program = assemble(&policy(&even));
         for number in 0..1000 {
             let (value, steps) = run(&program, ARCH_X86_64, number, [0; 6]);
-            let expected = if number < 900 && number % 2 == 0 {
-                Action::Allow
-            } else {
-                Action::Errno(1)
-            };
+            let expected = if number < 900 && number % 2 == 0 { Action::Allow } else { Action::Errno(1) };
             assert_eq!(value, expected.return_value(), "{number}");
             assert!(steps <= 5 + 2 * 11, "a tree, not a chain: {steps}");
         }
-        assert_eq!(
-            run(&program, 0x4000_0003, 0, [0; 6]).0,
-            Action::Errno(1).return_value()
-        );
+        assert_eq!(run(&program, 0x4000_0003, 0, [0; 6]).0, Action::Errno(1).return_value());
         assert_eq!(action(&program, X32_BIT, [0; 6]), Action::Errno(1).return_value());
     }
 

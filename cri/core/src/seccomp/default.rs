@@ -56,10 +56,7 @@ const BY_CAPABILITY: &[(&str, &str)] = &[
     ("SYS_RAWIO", "iopl ioperm"),
     ("SYS_TIME", "settimeofday clock_settime"),
     ("SYS_TTY_CONFIG", "vhangup"),
-    (
-        "SYS_NICE",
-        "get_mempolicy mbind set_mempolicy set_mempolicy_home_node",
-    ),
+    ("SYS_NICE", "get_mempolicy mbind set_mempolicy set_mempolicy_home_node"),
     ("SYSLOG", "syslog"),
     ("BPF", "bpf"),
     ("PERFMON", "perf_event_open"),
@@ -73,51 +70,27 @@ const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 fn allow(comparison: Option<(u32, Comparison)>) -> Rule {
     let arguments = comparison.map(|(index, comparison)| Argument { index, comparison });
-    Rule {
-        arguments: arguments.into_iter().collect(),
-        action: Action::Allow,
-    }
+    Rule { arguments: arguments.into_iter().collect(), action: Action::Allow }
 }
 
 /// The policy for a container whose bounding set is `capabilities`.
 pub fn runtime_default(capabilities: u64) -> Policy {
-    let mut policy = Policy {
-        default: Action::Errno(EPERM),
-        rules: Default::default(),
-    };
+    let mut policy = Policy { default: Action::Errno(EPERM), rules: Default::default() };
     let mut set = |name: &str, rules: Vec<Rule>| {
         if let Some(number) = number(name) {
             policy.rules.insert(number, rules);
         }
     };
-    ALLOWED
-        .split_whitespace()
-        .for_each(|name| set(name, vec![allow(None)]));
-    set(
-        "personality",
-        PERSONALITIES
-            .map(|value| allow(Some((0, Comparison::Equal(value)))))
-            .into(),
-    );
+    ALLOWED.split_whitespace().for_each(|name| set(name, vec![allow(None)]));
+    set("personality", PERSONALITIES.map(|value| allow(Some((0, Comparison::Equal(value))))).into());
     set("socket", vec![allow(Some((0, Comparison::NotEqual(AF_VSOCK))))]);
-    let no_namespaces = Comparison::MaskedEqual {
-        mask: CLONE_NAMESPACES,
-        value: 0,
-    };
+    let no_namespaces = Comparison::MaskedEqual { mask: CLONE_NAMESPACES, value: 0 };
     set("clone", vec![allow(Some((0, no_namespaces)))]);
     // Its flags lie in memory, out of a filter's sight; the C library falls back to clone on this error.
-    set(
-        "clone3",
-        vec![Rule {
-            arguments: Vec::new(),
-            action: Action::Errno(ENOSYS),
-        }],
-    );
+    set("clone3", vec![Rule { arguments: Vec::new(), action: Action::Errno(ENOSYS) }]);
     let given = |name: &str| bit(name).is_some_and(|bit| capabilities & bit != 0);
     for (_, calls) in BY_CAPABILITY.iter().filter(|(capability, _)| given(capability)) {
-        calls
-            .split_whitespace()
-            .for_each(|name| set(name, vec![allow(None)]));
+        calls.split_whitespace().for_each(|name| set(name, vec![allow(None)]));
     }
     policy
 }
@@ -165,9 +138,7 @@ mod tests {
 
     #[test]
     fn capabilities_open_their_calls() {
-        let program = assemble(&runtime_default(
-            capabilities::DEFAULT | bit("SYS_ADMIN").unwrap(),
-        ));
+        let program = assemble(&runtime_default(capabilities::DEFAULT | bit("SYS_ADMIN").unwrap()));
         for name in ["mount", "unshare", "clone3", "bpf"] {
             assert_eq!(action(&program, number(name).unwrap(), [0; 6]), ALLOW, "{name}");
         }
@@ -175,10 +146,7 @@ mod tests {
 
     #[test]
     fn every_name_is_known_or_of_another_architecture() {
-        let unknown: Vec<&str> = ALLOWED
-            .split_whitespace()
-            .filter(|name| number(name).is_none())
-            .collect();
+        let unknown: Vec<&str> = ALLOWED.split_whitespace().filter(|name| number(name).is_none()).collect();
         assert_eq!(unknown, Vec::<&str>::new());
     }
 }

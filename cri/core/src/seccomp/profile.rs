@@ -56,16 +56,8 @@ pub fn parse(json: &[u8]) -> Result<Policy, ProfileError> {
         rules: Default::default(),
     };
     for syscalls in &profile.syscalls {
-        let arguments = syscalls
-            .args
-            .iter()
-            .flatten()
-            .map(argument)
-            .collect::<Result<Vec<_>, _>>()?;
-        let rule = Rule {
-            arguments,
-            action: action(&syscalls.action, syscalls.errno_ret)?,
-        };
+        let arguments = syscalls.args.iter().flatten().map(argument).collect::<Result<Vec<_>, _>>()?;
+        let rule = Rule { arguments, action: action(&syscalls.action, syscalls.errno_ret)? };
         for number in syscalls.names.iter().filter_map(|name| number(name)) {
             policy.rules.entry(number).or_default().push(rule.clone());
         }
@@ -98,16 +90,10 @@ fn argument(arg: &Arg) -> Result<Argument, ProfileError> {
         "SCMP_CMP_GE" => Comparison::GreaterOrEqual(arg.value),
         "SCMP_CMP_LT" => Comparison::Less(arg.value),
         "SCMP_CMP_LE" => Comparison::LessOrEqual(arg.value),
-        "SCMP_CMP_MASKED_EQ" => Comparison::MaskedEqual {
-            mask: arg.value,
-            value: arg.value_two,
-        },
+        "SCMP_CMP_MASKED_EQ" => Comparison::MaskedEqual { mask: arg.value, value: arg.value_two },
         other => return Err(ProfileError::Comparison(other.to_owned())),
     };
-    Ok(Argument {
-        index: arg.index,
-        comparison,
-    })
+    Ok(Argument { index: arg.index, comparison })
 }
 
 #[cfg(test)]

@@ -51,9 +51,7 @@ const FROM_424: &str = "\
 /// The number of a system call; `None` for a name that this architecture does not have.
 pub fn number(name: &str) -> Option<u32> {
     let position = |names: &str| names.split_whitespace().position(|known| known == name);
-    position(FROM_0)
-        .or_else(|| position(FROM_424).map(|at| at + 424))
-        .map(|number| number as u32)
+    position(FROM_0).or_else(|| position(FROM_424).map(|at| at + 424)).map(|number| number as u32)
 }
 
 #[cfg(test)]
@@ -62,14 +60,9 @@ mod tests {
 
     #[test]
     fn knows_the_numbers_of_the_manual() {
-        for (name, expected) in [
-            ("read", 0),
-            ("execve", 59),
-            ("keyctl", 250),
-            ("rseq", 334),
-            ("clone3", 435),
-            ("mseal", 462),
-        ] {
+        for (name, expected) in
+            [("read", 0), ("execve", 59), ("keyctl", 250), ("rseq", 334), ("clone3", 435), ("mseal", 462)]
+        {
             assert_eq!(number(name), Some(expected), "{name}");
         }
         assert_eq!(number("socketcall"), None);

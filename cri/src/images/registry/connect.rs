@@ -38,10 +38,7 @@ pub(super) struct ConnectError {
 
 impl ConnectError {
     fn new(text: String) -> ConnectError {
-        ConnectError {
-            text,
-            is_plain_peer: false,
-        }
+        ConnectError { text, is_plain_peer: false }
     }
 }
 
@@ -63,26 +60,17 @@ impl Connector {
             .map_err(|error| error.to_string())?;
         let mut config = if settings.insecure_skip_verify {
             let verifier = Arc::new(AcceptAny(provider));
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(verifier)
-                .with_no_client_auth()
+            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
         } else {
-            builder
-                .with_root_certificates(roots(&settings.ca_file)?)
-                .with_no_client_auth()
+            builder.with_root_certificates(roots(&settings.ca_file)?).with_no_client_auth()
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Connector {
-            tls: Some(TlsConnector::from(Arc::new(config))),
-        })
+        Ok(Connector { tls: Some(TlsConnector::from(Arc::new(config))) })
     }
 
     async fn connect(self, uri: http::Uri) -> Result<Stream, ConnectError> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = uri
-            .port_u16()
-            .unwrap_or(if self.tls.is_some() { 443 } else { 80 });
+        let port = uri.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
         let stream = dial(&host, port).await?;
         let Some(tls) = self.tls else {
             return Ok(Stream::Plain(stream));
@@ -120,10 +108,7 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
 
 fn lookup_text(host: &str) -> String {
     let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let server = resolv
-        .lines()
-        .find_map(|line| line.strip_prefix("nameserver"))
-        .map(str::trim);
+    let server = resolv.lines().find_map(|line| line.strip_prefix("nameserver")).map(str::trim);
     match server {
         Some(server) if server.contains(':') => {
             format!("dial tcp: lookup {host} on [{server}]:53: no such host")
@@ -145,9 +130,7 @@ fn errno_text(error: &io::Error) -> String {
 }
 
 fn tls_error(error: &io::Error) -> ConnectError {
-    let rustls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let rustls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match rustls {
         Some(rustls::Error::InvalidMessage(_)) => ConnectError {
             text: "http: server gave HTTP response to HTTPS client".to_owned(),
@@ -160,10 +143,7 @@ fn tls_error(error: &io::Error) -> ConnectError {
         _ if error.kind() == io::ErrorKind::UnexpectedEof
             || error.kind() == io::ErrorKind::ConnectionReset =>
         {
-            ConnectError {
-                text: "EOF".to_owned(),
-                is_plain_peer: true,
-            }
+            ConnectError { text: "EOF".to_owned(), is_plain_peer: true }
         }
         _ => ConnectError::new(format!("tls: {error}")),
     }
@@ -175,11 +155,7 @@ fn roots(extra: &str) -> Result<RootCertStore, String> {
     let bundles = named.iter().map(String::as_str).chain(CA_BUNDLES);
     if let Some(bundle) = bundles.into_iter().find(|path| Path::new(path).exists()) {
         // A bundle may hold a certificate that rustls does not take; the others still serve.
-        for certificate in CertificateDer::pem_file_iter(bundle)
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for certificate in CertificateDer::pem_file_iter(bundle).into_iter().flatten().flatten() {
             let _ = roots.add(certificate);
         }
     }
@@ -188,9 +164,7 @@ fn roots(extra: &str) -> Result<RootCertStore, String> {
             CertificateDer::pem_file_iter(extra).map_err(|error| format!("{extra}: {error}"))?;
         for certificate in certificates {
             let certificate = certificate.map_err(|error| format!("{extra}: {error}"))?;
-            roots
-                .add(certificate)
-                .map_err(|error| format!("{extra}: {error}"))?;
+            roots.add(certificate).map_err(|error| format!("{extra}: {error}"))?;
         }
     }
     Ok(roots)

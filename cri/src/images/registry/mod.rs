@@ -38,10 +38,7 @@ pub(super) struct Error {
 
 impl Error {
     pub(super) fn unavailable(text: String) -> Error {
-        Error {
-            kind: super::PullKind::Unavailable,
-            text,
-        }
+        Error { kind: super::PullKind::Unavailable, text }
     }
 }
 
@@ -109,27 +106,18 @@ impl Session {
         let response = self.request(Method::HEAD, &path, manifest::ACCEPT).await?;
         if response.status() == StatusCode::NOT_FOUND {
             let text = format!("{reference}: not found");
-            return Err(Error {
-                kind: super::PullKind::NotFound,
-                text,
-            });
+            return Err(Error { kind: super::PullKind::NotFound, text });
         }
         if !response.status().is_success() {
             return Err(self.refusal(Method::HEAD, &path, response).await);
         }
-        let digest = response
-            .headers()
-            .get("docker-content-digest")
-            .and_then(|value| value.to_str().ok());
-        Ok(Resolved {
-            digest: digest.and_then(|text| Digest::parse(text).ok()),
-        })
+        let digest = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
+        Ok(Resolved { digest: digest.and_then(|text| Digest::parse(text).ok()) })
     }
 
     /// A manifest or index whole, by tag or digest.
     pub(super) async fn manifest(&self, selector: &str, limit: u64) -> Result<Bytes, Error> {
-        self.document(&format!("manifests/{selector}"), manifest::ACCEPT, limit)
-            .await
+        self.document(&format!("manifests/{selector}"), manifest::ACCEPT, limit).await
     }
 
     /// A small blob whole.
@@ -153,39 +141,22 @@ impl Session {
             return Err(self.refusal(Method::GET, path, response).await);
         }
         let body = Limited::new(response.into_body(), usize::try_from(limit).unwrap_or(usize::MAX)).collect();
-        let collected = within(body)
-            .await
-            .ok_or_else(|| Error::unavailable(format!("{path}: i/o timeout")))?;
-        Ok(collected
-            .map_err(|error| Error::unavailable(format!("{path}: {error}")))?
-            .to_bytes())
+        let collected =
+            within(body).await.ok_or_else(|| Error::unavailable(format!("{path}: i/o timeout")))?;
+        Ok(collected.map_err(|error| Error::unavailable(format!("{path}: {error}")))?.to_bytes())
     }
 
     fn url(&self, path: &str, is_plain: bool) -> String {
-        let scheme = if is_plain || self.https.is_none() {
-            "http"
-        } else {
-            "https"
-        };
-        let Endpoint {
-            host,
-            path: prefix,
-            mirror_of,
-            ..
-        } = &self.endpoint;
-        let namespace = mirror_of
-            .as_ref()
-            .map(|domain| format!("?ns={domain}"))
-            .unwrap_or_default();
+        let scheme = if is_plain || self.https.is_none() { "http" } else { "https" };
+        let Endpoint { host, path: prefix, mirror_of, .. } = &self.endpoint;
+        let namespace = mirror_of.as_ref().map(|domain| format!("?ns={domain}")).unwrap_or_default();
         format!("{scheme}://{host}{prefix}/v2/{}/{path}{namespace}", self.path)
     }
 
     /// Sends a request, answering one challenge.
     async fn request(&self, method: Method, path: &str, accept: &str) -> Result<Response<Incoming>, Error> {
         let learned = self.learned.lock().await.clone();
-        let response = self
-            .send_learning(&method, path, accept, learned.authorization.clone())
-            .await?;
+        let response = self.send_learning(&method, path, accept, learned.authorization.clone()).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
@@ -201,8 +172,7 @@ impl Session {
             return Ok(response);
         }
         self.learned.lock().await.authorization = Some(authorization.clone());
-        self.send_learning(&method, path, accept, Some(authorization))
-            .await
+        self.send_learning(&method, path, accept, Some(authorization)).await
     }
 
     /// Sends; a loopback peer that speaks no TLS is asked again in plain.
@@ -214,9 +184,7 @@ impl Session {
         authorization: Option<HeaderValue>,
     ) -> Result<Response<Incoming>, Error> {
         let is_plain = self.learned.lock().await.is_plain;
-        let sent = self
-            .send(method, self.url(path, is_plain), accept, authorization.clone())
-            .await;
+        let sent = self.send(method, self.url(path, is_plain), accept, authorization.clone()).await;
         match sent {
             Err(failure)
                 if failure.is_plain_peer && self.endpoint.scheme == Scheme::HttpsElseHttp && !is_plain =>
@@ -247,19 +215,13 @@ impl Session {
                 request.headers_mut().insert(AUTHORIZATION, authorization);
             }
             let response = self.exchange(request).await?;
-            let location = response
-                .headers()
-                .get(LOCATION)
-                .and_then(|value| value.to_str().ok());
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             match (response.status().is_redirection(), location) {
                 (true, Some(location)) => url = absolute(&url, location),
                 _ => return Ok(response),
             }
         }
-        Err(Failure::plain(format!(
-            "{}: stopped after {REDIRECTS_MAX} redirects",
-            doing(method, &url)
-        )))
+        Err(Failure::plain(format!("{}: stopped after {REDIRECTS_MAX} redirects", doing(method, &url))))
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
@@ -273,9 +235,7 @@ impl Session {
         match within(client.request(request)).await {
             Some(Ok(response)) => Ok(response),
             Some(Err(error)) => Err(Failure::of(&what, &error)),
-            None => Err(Failure::plain(format!(
-                "failed to do request: {what}: i/o timeout"
-            ))),
+            None => Err(Failure::plain(format!("failed to do request: {what}: i/o timeout"))),
         }
     }
 
@@ -287,22 +247,15 @@ impl Session {
         }
         match challenge {
             Challenge::Basic => Ok(basic(&auth)),
-            Challenge::Bearer {
-                realm,
-                service,
-                scope,
-            } => {
+            Challenge::Bearer { realm, service, scope } => {
                 let scope = match scope.as_str() {
                     "" => format!("repository:{}:pull", self.path),
                     scope => scope.to_owned(),
                 };
-                let token = self
-                    .token(realm, service, &scope, &auth)
-                    .await
-                    .map_err(|error| Error {
-                        kind: error.kind,
-                        text: format!("failed to authorize: failed to fetch oauth token: {}", error.text),
-                    })?;
+                let token = self.token(realm, service, &scope, &auth).await.map_err(|error| Error {
+                    kind: error.kind,
+                    text: format!("failed to authorize: failed to fetch oauth token: {}", error.text),
+                })?;
                 Ok(Some(secret(format!("Bearer {token}"))))
             }
         }
@@ -321,21 +274,12 @@ impl Session {
             token: Option<String>,
             access_token: Option<String>,
         }
-        let parameters = format!(
-            "service={}&scope={}",
-            percent_encode(service),
-            percent_encode(scope)
-        );
+        let parameters = format!("service={}&scope={}", percent_encode(service), percent_encode(scope));
         let request = if auth.identity_token.is_empty() {
             let separator = if realm.contains('?') { '&' } else { '?' };
-            let mut request = request(
-                &Method::GET,
-                &format!("{realm}{separator}{parameters}"),
-                Full::default(),
-            )?;
-            request
-                .headers_mut()
-                .extend(basic(auth).map(|value| (AUTHORIZATION, value)));
+            let mut request =
+                request(&Method::GET, &format!("{realm}{separator}{parameters}"), Full::default())?;
+            request.headers_mut().extend(basic(auth).map(|value| (AUTHORIZATION, value)));
             request
         } else {
             let refresh = percent_encode(&auth.identity_token);
@@ -381,10 +325,7 @@ struct Failure {
 
 impl Failure {
     fn plain(text: String) -> Failure {
-        Failure {
-            text,
-            is_plain_peer: false,
-        }
+        Failure { text, is_plain_peer: false }
     }
 
     /// The innermost error says it: `dial tcp …: connection refused`.
@@ -399,13 +340,8 @@ impl Failure {
             }
             cause = inner;
         }
-        let is_plain_peer = cause
-            .downcast_ref::<ConnectError>()
-            .is_some_and(|connect| connect.is_plain_peer);
-        Failure {
-            text: format!("failed to do request: {what}: {cause}"),
-            is_plain_peer,
-        }
+        let is_plain_peer = cause.downcast_ref::<ConnectError>().is_some_and(|connect| connect.is_plain_peer);
+        Failure { text: format!("failed to do request: {what}: {cause}"), is_plain_peer }
     }
 
     fn into_error(self) -> Error {
@@ -431,11 +367,7 @@ fn doing(method: &Method, url: &str) -> String {
 }
 
 fn request(method: &Method, url: &str, body: Full<Bytes>) -> Result<Request<Full<Bytes>>, Failure> {
-    let built = Request::builder()
-        .method(method)
-        .uri(url)
-        .header(USER_AGENT, header(AGENT))
-        .body(body);
+    let built = Request::builder().method(method).uri(url).header(USER_AGENT, header(AGENT)).body(body);
     built.map_err(|error| Failure::plain(format!("failed to do request: {}: {error}", doing(method, url))))
 }
 
@@ -473,11 +405,7 @@ fn absolute(base: &str, location: &str) -> String {
     let scheme = base.split_once("://").map_or("https", |(scheme, _)| scheme);
     match location.strip_prefix("//") {
         Some(rest) => format!("{scheme}://{rest}"),
-        None => format!(
-            "{scheme}://{}/{}",
-            authority(base),
-            location.trim_start_matches('/')
-        ),
+        None => format!("{scheme}://{}/{}", authority(base), location.trim_start_matches('/')),
     }
 }
 
@@ -496,38 +424,24 @@ fn percent_encode(text: &str) -> String {
 async fn refusal(method: &Method, url: &str, response: Response<Incoming>) -> Error {
     let status = response.status();
     let reason = status.canonical_reason().unwrap_or_default();
-    let mut text = format!(
-        "unexpected status from {method} request to {url}: {} {reason}",
-        status.as_u16()
-    );
+    let mut text = format!("unexpected status from {method} request to {url}: {} {reason}", status.as_u16());
     let said = said(&words(response).await);
     if !said.is_empty() {
         text = format!("{text}: {said}");
     }
     match status {
-        StatusCode::NOT_FOUND => Error {
-            kind: super::PullKind::NotFound,
-            text,
-        },
+        StatusCode::NOT_FOUND => Error { kind: super::PullKind::NotFound, text },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             let denied = "pull access denied, repository does not exist or may require authorization";
-            Error {
-                kind: super::PullKind::Refused,
-                text: format!("{denied}: {text}"),
-            }
+            Error { kind: super::PullKind::Refused, text: format!("{denied}: {text}") }
         }
-        _ => Error {
-            kind: super::PullKind::Unavailable,
-            text,
-        },
+        _ => Error { kind: super::PullKind::Unavailable, text },
     }
 }
 
 async fn words(response: Response<Incoming>) -> Bytes {
     let body = within(Limited::new(response.into_body(), WORDS_BYTES_MAX).collect()).await;
-    body.and_then(Result::ok)
-        .map(|collected| collected.to_bytes())
-        .unwrap_or_default()
+    body.and_then(Result::ok).map(|collected| collected.to_bytes()).unwrap_or_default()
 }
 
 /// `manifest unknown: …` out of `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"…"}]}`.
@@ -544,9 +458,7 @@ fn said(body: &[u8]) -> String {
         message: String,
     }
     let read = read_limited(body, WORDS_BYTES_MAX as u64).unwrap_or_default();
-    let items = serde_json::from_slice::<Body>(&read)
-        .map(|body| body.errors)
-        .unwrap_or_default();
+    let items = serde_json::from_slice::<Body>(&read).map(|body| body.errors).unwrap_or_default();
     let shown = items.into_iter().take(5).map(|item| {
         let code = item.code.to_ascii_lowercase().replace('_', " ");
         match item.message.to_ascii_lowercase() == code || item.message.is_empty() {

@@ -11,10 +11,7 @@ fn the_registrys_words_are_kept() {
             r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#,
             "unauthorized: authentication required",
         ),
-        (
-            r#"{"errors":[{"code":"A_B"},{"code":"C","message":"d"}]}"#,
-            "a b, c: d",
-        ),
+        (r#"{"errors":[{"code":"A_B"},{"code":"C","message":"d"}]}"#, "a b, c: d"),
         ("<html>", ""),
         ("", ""),
     ] {

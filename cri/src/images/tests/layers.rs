@@ -91,15 +91,9 @@ fn entries_keep_what_the_layer_says() {
         (T::Fifo, "run/pipe", "", 0o600),
         (FILE, "tmp/last", "", 0o600),
     ]));
-    assert_eq!(
-        layer.1.as_ref().unwrap(),
-        &["bin", "dev", "run"].map(PathBuf::from)
-    );
+    assert_eq!(layer.1.as_ref().unwrap(), &["bin", "dev", "run"].map(PathBuf::from));
     let su = layer.stat("bin/su");
-    assert_eq!(
-        (su.mode() & 0o7777, su.uid(), su.gid(), su.mtime()),
-        (0o4755, 1000, 2000, 1_000_000_000)
-    );
+    assert_eq!((su.mode() & 0o7777, su.uid(), su.gid(), su.mtime()), (0o4755, 1000, 2000, 1_000_000_000));
     assert_eq!(layer.stat("bin/sudo").ino(), su.ino());
     let tmp = layer.stat("tmp");
     assert_eq!((tmp.mode() & 0o7777, tmp.mtime()), (0o1777, 1_000_000_000));
@@ -159,32 +153,17 @@ fn nothing_escapes() {
         vec![(T::Symlink, "a", outside, 0), (FILE, "a/.wh.secret", "", 0)],
         vec![(T::Symlink, "a", outside, 0), (FILE, "a/.wh..wh..opq", "", 0)],
         vec![(T::Symlink, "a", outside, 0), (DIRECTORY, "a", "", 0o777)],
-        vec![
-            (T::Symlink, "a", "/proc/self/root", 0),
-            (FILE, "a/new", "x", 0o644),
-        ],
+        vec![(T::Symlink, "a", "/proc/self/root", 0), (FILE, "a/new", "x", 0o644)],
         vec![(DIRECTORY, "a/..", "", 0o777)],
-        vec![
-            (T::Symlink, "a", "b", 0),
-            (T::Symlink, "b", "a", 0),
-            (FILE, "a/x", "", 0o644),
-        ],
+        vec![(T::Symlink, "a", "b", 0), (T::Symlink, "b", "a", 0), (FILE, "a/x", "", 0o644)],
     ] {
         let layer = unpacked(&raw(&entries));
         // Refused, or done inside: both are right.
         let made = std::fs::read_dir(outside).unwrap().count();
         assert_eq!(made, 1, "{entries:?} wrote outside");
         assert_eq!(std::fs::read_to_string(secret).unwrap(), "secret", "{entries:?}");
-        assert_eq!(
-            std::fs::metadata(secret).unwrap().nlink(),
-            1,
-            "{entries:?} linked outside"
-        );
-        assert_ne!(
-            std::fs::metadata(outside).unwrap().permissions().mode() & 0o777,
-            0o777,
-            "{entries:?}"
-        );
+        assert_eq!(std::fs::metadata(secret).unwrap().nlink(), 1, "{entries:?} linked outside");
+        assert_ne!(std::fs::metadata(outside).unwrap().permissions().mode() & 0o777, 0o777, "{entries:?}");
         assert_eq!(
             std::fs::read_dir(layer.0.path()).unwrap().count(),
             1,
@@ -209,23 +188,12 @@ fn limits_hold() {
     let check = |limits: Limits, words: &str| {
         let folder = tempfile::tempdir().unwrap();
         let bytes = raw(&[(FILE, "a", "0123456789", 0o644), (FILE, "b", "0123456789", 0o644)]);
-        let error = unpack(gzip(&bytes).as_slice(), folder.path(), &limits)
-            .unwrap_err()
-            .to_string();
+        let error = unpack(gzip(&bytes).as_slice(), folder.path(), &limits).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     };
+    check(Limits { entries: 1, ..Limits::default() }, "number of entries is larger than the limit of 1");
     check(
-        Limits {
-            entries: 1,
-            ..Limits::default()
-        },
-        "number of entries is larger than the limit of 1",
-    );
-    check(
-        Limits {
-            unpacked_bytes: 1100,
-            ..Limits::default()
-        },
+        Limits { unpacked_bytes: 1100, ..Limits::default() },
         "unpacked size is larger than the limit of 1100",
     );
 }

@@ -26,27 +26,17 @@ struct Registry {
 
 fn answer(registry: &Registry, request: &Request<hyper::body::Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    let authorization = request
-        .headers()
-        .get("authorization")
-        .map(|value| value.to_str().unwrap().to_owned());
-    registry
-        .requests
-        .lock()
-        .unwrap()
-        .push(format!("{} {}", request.method(), request.uri()));
+    let authorization =
+        request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    registry.requests.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
     let reply = |status: StatusCode| Response::builder().status(status);
     let words = |code: &str, message: &str| {
         Full::from(serde_json::json!({"errors": [{"code": code, "message": message}]}).to_string())
     };
     if path == "/token" {
         return match registry.token_wants == authorization {
-            true => reply(StatusCode::OK)
-                .body(Full::from(r#"{"token":"t0ken"}"#))
-                .unwrap(),
-            false => reply(StatusCode::UNAUTHORIZED)
-                .body(words("UNAUTHORIZED", "who are you"))
-                .unwrap(),
+            true => reply(StatusCode::OK).body(Full::from(r#"{"token":"t0ken"}"#)).unwrap(),
+            false => reply(StatusCode::UNAUTHORIZED).body(words("UNAUTHORIZED", "who are you")).unwrap(),
         };
     }
     if let Some(status) = registry.status {
@@ -54,9 +44,7 @@ fn answer(registry: &Registry, request: &Request<hyper::body::Incoming>) -> Resp
     }
     if registry.wants.is_some() && registry.wants != authorization {
         let refused = reply(StatusCode::UNAUTHORIZED).header("www-authenticate", &registry.challenge);
-        return refused
-            .body(words("UNAUTHORIZED", "authentication required"))
-            .unwrap();
+        return refused.body(words("UNAUTHORIZED", "authentication required")).unwrap();
     }
     if let Some(host) = registry.redirect_to.as_ref().filter(|_| path.contains("/blobs/")) {
         assert!(registry.wants == authorization);
@@ -64,16 +52,10 @@ fn answer(registry: &Registry, request: &Request<hyper::body::Incoming>) -> Resp
         return moved.body(Full::default()).unwrap();
     }
     match path.strip_prefix("/v2/").and_then(|key| registry.bodies.get(key)) {
-        None => reply(StatusCode::NOT_FOUND)
-            .body(words("MANIFEST_UNKNOWN", "manifest unknown"))
-            .unwrap(),
+        None => reply(StatusCode::NOT_FOUND).body(words("MANIFEST_UNKNOWN", "manifest unknown")).unwrap(),
         Some(body) => {
             let found = reply(StatusCode::OK).header("docker-content-digest", digest(body).as_str());
-            let body = if request.method() == Method::HEAD {
-                Bytes::new()
-            } else {
-                body.clone()
-            };
+            let body = if request.method() == Method::HEAD { Bytes::new() } else { body.clone() };
             found.body(Full::from(body)).unwrap()
         }
     }
@@ -89,15 +71,10 @@ impl Registry {
             let is_manifest =
                 bytes.starts_with(b"{") && String::from_utf8_lossy(&bytes).contains("schemaVersion");
             if is_manifest {
-                self.bodies.insert(
-                    format!("{repository}/manifests/sha256:{hex}"),
-                    bytes.clone().into(),
-                );
-                self.bodies
-                    .insert(format!("{repository}/manifests/{tag}"), bytes.into());
+                self.bodies.insert(format!("{repository}/manifests/sha256:{hex}"), bytes.clone().into());
+                self.bodies.insert(format!("{repository}/manifests/{tag}"), bytes.into());
             } else {
-                self.bodies
-                    .insert(format!("{repository}/blobs/sha256:{hex}"), bytes.into());
+                self.bodies.insert(format!("{repository}/blobs/sha256:{hex}"), bytes.into());
             }
         }
         self
@@ -128,41 +105,25 @@ impl Registry {
     }
 
     fn asked(&self, words: &str) -> usize {
-        self.requests
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|request| request.contains(words))
-            .count()
+        self.requests.lock().unwrap().iter().filter(|request| request.contains(words)).count()
     }
 }
 
 fn secret(username: &str, password: &str) -> Option<AuthConfig> {
-    Some(AuthConfig {
-        username: username.into(),
-        password: password.into(),
-        ..AuthConfig::default()
-    })
+    Some(AuthConfig { username: username.into(), password: password.into(), ..AuthConfig::default() })
 }
 
 fn world_with(registries: Registries) -> World {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("images");
     let store = Store::open_limited(&root, registries, Limits::default()).unwrap();
-    World {
-        _folder: folder,
-        root,
-        store,
-    }
+    World { _folder: folder, root, store }
 }
 
 #[tokio::test]
 async fn an_image_is_pulled_from_a_loopback_registry() {
     let (base, top) = (tar(&[("etc/os", b"base")]), tar(&[("hello", b"hi")]));
-    let (registry, host) = Registry::default()
-        .with("golden/bb", "1", &[&base, &top])
-        .serve()
-        .await;
+    let (registry, host) = Registry::default().with("golden/bb", "1", &[&base, &top]).serve().await;
     let world = world();
     let name = format!("{host}/golden/bb:1");
     let id = world.store.pull_image(&name, None).await.unwrap();
@@ -214,38 +175,17 @@ async fn an_index_leads_to_this_machines_manifest() {
     };
     let good = index(vec![entry("s390x", &other), entry(&host, &digest(&manifest))]);
     registry.bodies.insert("x/manifests/1".into(), good.clone());
-    registry
-        .bodies
-        .insert(format!("x/manifests/{}", digest(&good)), good.clone());
+    registry.bodies.insert(format!("x/manifests/{}", digest(&good)), good.clone());
     let bad = index(vec![entry("s390x", &other)]);
     registry.bodies.insert("x/manifests/bad".into(), bad.clone());
-    registry
-        .bodies
-        .insert(format!("x/manifests/{}", digest(&bad)), bad);
+    registry.bodies.insert(format!("x/manifests/{}", digest(&bad)), bad);
     let (_, address) = registry.serve().await;
     let world = world();
-    world
-        .store
-        .pull_image(&format!("{address}/x:1"), None)
-        .await
-        .unwrap();
-    let image = world
-        .store
-        .image_status(&format!("{address}/x:1"))
-        .await
-        .unwrap()
-        .unwrap();
+    world.store.pull_image(&format!("{address}/x:1"), None).await.unwrap();
+    let image = world.store.image_status(&format!("{address}/x:1")).await.unwrap().unwrap();
     assert_eq!(image.repo_digests, [format!("{address}/x@{}", digest(&good))]);
-    let error = world
-        .store
-        .pull_image(&format!("{address}/x:bad"), None)
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.ends_with(&format!("no image for platform linux/{host}")),
-        "{error}"
-    );
+    let error = world.store.pull_image(&format!("{address}/x:bad"), None).await.unwrap_err().to_string();
+    assert!(error.ends_with(&format!("no image for platform linux/{host}")), "{error}");
 }
 
 #[tokio::test]
@@ -253,11 +193,7 @@ async fn secrets_open_what_is_closed() {
     let layer = tar(&[("hello", b"hi")]);
     let pair = "Basic dTpw";
     let closed = || Registry::default().with("x", "1", &[&layer]);
-    let basic = || Registry {
-        wants: Some(pair.into()),
-        challenge: "Basic realm=\"r\"".into(),
-        ..closed()
-    };
+    let basic = || Registry { wants: Some(pair.into()), challenge: "Basic realm=\"r\"".into(), ..closed() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let bearer_host = listener.local_addr().unwrap().to_string();
     let bearer = Registry {
@@ -284,39 +220,21 @@ async fn secrets_open_what_is_closed() {
     assert!(bearer.asked("/token?service=s&scope=repository%3Ax%3Apull") >= 1);
     // Credentials do not follow a redirect to another host.
     let (_, storage) = closed().serve().await;
-    let (_, front) = Registry {
-        redirect_to: Some(storage),
-        ..basic()
-    }
-    .serve()
-    .await;
-    world()
-        .store
-        .pull_image(&format!("{front}/x:1"), secret("u", "p"))
-        .await
-        .unwrap();
+    let (_, front) = Registry { redirect_to: Some(storage), ..basic() }.serve().await;
+    world().store.pull_image(&format!("{front}/x:1"), secret("u", "p")).await.unwrap();
 }
 
 #[tokio::test]
 async fn mirrors_come_first_and_the_registry_last() {
     let layer = tar(&[("hello", b"hi")]);
     let (empty, empty_host) = Registry::default().serve().await;
-    let (mirror, mirror_host) = Registry::default()
-        .with("library/nginx", "latest", &[&layer])
-        .serve()
-        .await;
+    let (mirror, mirror_host) = Registry::default().with("library/nginx", "latest", &[&layer]).serve().await;
     let endpoint = vec![format!("http://{empty_host}"), format!("http://{mirror_host}")];
     let mirrors = BTreeMap::from([("docker.io".to_owned(), Mirror { endpoint })]);
-    let world = world_with(Registries {
-        mirrors,
-        ..Registries::default()
-    });
+    let world = world_with(Registries { mirrors, ..Registries::default() });
     world.store.pull_image("nginx", None).await.unwrap();
     assert_eq!(world.names(), ["docker.io/library/nginx:latest"]);
-    assert_eq!(
-        empty.asked("HEAD /v2/library/nginx/manifests/latest?ns=docker.io"),
-        1
-    );
+    assert_eq!(empty.asked("HEAD /v2/library/nginx/manifests/latest?ns=docker.io"), 1);
     assert_eq!(mirror.asked("ns=docker.io"), 4);
 }
 
@@ -324,10 +242,7 @@ async fn mirrors_come_first_and_the_registry_last() {
 #[tokio::test]
 async fn failures_are_worded_as_users_know_them() {
     let (_, host) = Registry::default().serve().await;
-    let limited = Registry {
-        status: Some(StatusCode::TOO_MANY_REQUESTS),
-        ..Registry::default()
-    };
+    let limited = Registry { status: Some(StatusCode::TOO_MANY_REQUESTS), ..Registry::default() };
     let (_, busy) = limited.serve().await;
     let check = async |image: String, expected: String| {
         let error = world().store.pull_image(&image, None).await.unwrap_err();
@@ -349,12 +264,7 @@ async fn failures_are_worded_as_users_know_them() {
          429 Too Many Requests: toomanyrequests: slow down"
     );
     check(throttled.clone(), format!("{}{words}", lead(&throttled))).await;
-    let error = world()
-        .store
-        .pull_image("UPPER", None)
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = world().store.pull_image("UPPER", None).await.unwrap_err().to_string();
     assert_eq!(error, "invalid reference format: UPPER");
 }
 
@@ -376,29 +286,16 @@ async fn a_registry_that_lies_is_caught_and_leaves_nothing() {
         }
         let (_, host) = registry.serve().await;
         let world = world();
-        let error = world
-            .store
-            .pull_image(&format!("{host}/x:1"), None)
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = world.store.pull_image(&format!("{host}/x:1"), None).await.unwrap_err().to_string();
         assert!(error.contains(words), "{words}: {error}");
         assert!(world.names().is_empty());
         assert_eq!((world.files("layers"), world.files("ingest")), (0, 0), "{words}");
     }
     let mut registry = Registry::default().with("x", "1", &[&layer]);
     let manifest = registry.bodies["x/manifests/1"].clone();
-    registry.bodies.insert(
-        format!("x/manifests/{}", digest(&manifest)),
-        Bytes::from_static(b"{}"),
-    );
+    registry.bodies.insert(format!("x/manifests/{}", digest(&manifest)), Bytes::from_static(b"{}"));
     let (_, host) = registry.serve().await;
-    let error = world()
-        .store
-        .pull_image(&format!("{host}/x:1"), None)
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = world().store.pull_image(&format!("{host}/x:1"), None).await.unwrap_err().to_string();
     assert!(error.contains("digest mismatch"), "{error}");
 }
 
@@ -437,35 +334,15 @@ async fn tls_is_verified_unless_the_file_says_otherwise() {
     let ca_file = folder.path().join("ca.pem");
     std::fs::write(&ca_file, certified.cert.pem()).unwrap();
     let with = |tls: HostTls| {
-        let configs = BTreeMap::from([(
-            host.clone(),
-            HostConfig {
-                tls: Some(tls),
-                auth: None,
-            },
-        )]);
-        world_with(Registries {
-            configs,
-            ..Registries::default()
-        })
+        let configs = BTreeMap::from([(host.clone(), HostConfig { tls: Some(tls), auth: None })]);
+        world_with(Registries { configs, ..Registries::default() })
     };
     let name = format!("{host}/x:1");
-    let error = world()
-        .store
-        .pull_image(&name, None)
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = world().store.pull_image(&name, None).await.unwrap_err().to_string();
     assert!(error.contains("tls: failed to verify certificate: "), "{error}");
-    let skip = HostTls {
-        insecure_skip_verify: true,
-        ..HostTls::default()
-    };
+    let skip = HostTls { insecure_skip_verify: true, ..HostTls::default() };
     with(skip).store.pull_image(&name, None).await.unwrap();
-    let trust = HostTls {
-        ca_file: ca_file.display().to_string(),
-        ..HostTls::default()
-    };
+    let trust = HostTls { ca_file: ca_file.display().to_string(), ..HostTls::default() };
     with(trust).store.pull_image(&name, None).await.unwrap();
 }
 
@@ -482,18 +359,8 @@ fn the_configuration_file_is_that_of_k3s() {
     );
     let registries = load_registries(&roots).unwrap();
     assert_eq!(registries.mirrors["docker.io"].endpoint, ["http://10.0.0.1:5000"]);
-    assert_eq!(
-        registries.configs["10.0.0.1:5000"]
-            .auth
-            .as_ref()
-            .unwrap()
-            .username,
-        "u"
-    );
+    assert_eq!(registries.configs["10.0.0.1:5000"].auth.as_ref().unwrap().username, "u");
     write("mirrors: {}\nmirors: {}\n");
     let error = load_registries(&roots).unwrap_err().to_string();
-    assert!(
-        error.contains("registries.yaml: ") && error.contains("mirors"),
-        "{error}"
-    );
+    assert!(error.contains("registries.yaml: ") && error.contains("mirors"), "{error}");
 }

@@ -8,9 +8,8 @@ use crate::observed::{Step, Terminating};
 use crate::{Moment, Observed, Progress};
 
 pub(super) fn plan(pod: &Pod, observed: &Observed, progress: &Progress, now: Moment, plan: &mut Plan) {
-    let deadline = progress
-        .terminating
-        .map_or(now.after_s(30), |terminating: Terminating| terminating.deadline);
+    let deadline =
+        progress.terminating.map_or(now.after_s(30), |terminating: Terminating| terminating.deadline);
     if stop_containers(pod, observed, progress, deadline, now, plan) {
         return;
     }
@@ -20,9 +19,7 @@ pub(super) fn plan(pod: &Pod, observed: &Observed, progress: &Progress, now: Mom
     for sandbox in &observed.sandboxes {
         if sandbox.ready || !progress.sandboxes_stopped.contains(&sandbox.id) {
             if !progress.busy.contains(&sandbox.id) {
-                plan.act(Action::StopSandbox {
-                    id: sandbox.id.clone(),
-                });
+                plan.act(Action::StopSandbox { id: sandbox.id.clone() });
             }
             plan.wait("the end of the sandbox");
         }
@@ -60,37 +57,20 @@ fn stop_containers(
     if running.is_empty() {
         return false;
     }
-    if !progress
-        .terminating
-        .is_some_and(|terminating| terminating.announced)
-    {
-        let spec = pod
-            .spec
-            .init_containers
-            .iter()
-            .chain(&pod.spec.containers)
-            .chain(&pod.spec.ephemeral_containers);
-        let containers = spec
-            .filter(|container| observed.is_running(&container.name))
-            .map(|c| c.name.clone())
-            .collect();
+    if !progress.terminating.is_some_and(|terminating| terminating.announced) {
+        let spec =
+            pod.spec.init_containers.iter().chain(&pod.spec.containers).chain(&pod.spec.ephemeral_containers);
+        let containers =
+            spec.filter(|container| observed.is_running(&container.name)).map(|c| c.name.clone()).collect();
         plan.act(Action::AnnounceStops { containers });
     }
     let sidecar_order = |status: &ContainerStatus| {
-        pod.spec
-            .init_containers
-            .iter()
-            .position(|c| c.is_sidecar() && c.name == status.name)
+        pod.spec.init_containers.iter().position(|c| c.is_sidecar() && c.name == status.name)
     };
-    let (sidecars, others): (Vec<_>, Vec<_>) = running
-        .into_iter()
-        .partition(|status| sidecar_order(status).is_some());
+    let (sidecars, others): (Vec<_>, Vec<_>) =
+        running.into_iter().partition(|status| sidecar_order(status).is_some());
     let turn = if others.is_empty() {
-        sidecars
-            .into_iter()
-            .max_by_key(|status| sidecar_order(status))
-            .into_iter()
-            .collect()
+        sidecars.into_iter().max_by_key(|status| sidecar_order(status)).into_iter().collect()
     } else {
         others
     };
@@ -119,18 +99,14 @@ fn finish(observed: &Observed, progress: &Progress, plan: &mut Plan) {
     for container in &observed.containers {
         left = true;
         if !progress.busy.contains(&container.id) {
-            plan.act(Action::RemoveContainer {
-                id: container.id.clone(),
-            });
+            plan.act(Action::RemoveContainer { id: container.id.clone() });
         }
     }
     if !left {
         for sandbox in &observed.sandboxes {
             left = true;
             if !progress.busy.contains(&sandbox.id) {
-                plan.act(Action::RemoveSandbox {
-                    id: sandbox.id.clone(),
-                });
+                plan.act(Action::RemoveSandbox { id: sandbox.id.clone() });
             }
         }
     }

@@ -18,14 +18,8 @@ pub fn should_restart(spec: &PodSpec, container: &Container, exit_code: i32) -> 
     {
         return ShouldRestart::Yes;
     }
-    let is_init = spec
-        .init_containers
-        .iter()
-        .any(|init| init.name == container.name);
-    let policy = container
-        .restart_policy
-        .as_deref()
-        .unwrap_or(spec.restart_policy.as_str());
+    let is_init = spec.init_containers.iter().any(|init| init.name == container.name);
+    let policy = container.restart_policy.as_deref().unwrap_or(spec.restart_policy.as_str());
     let again = match policy {
         "Never" => false,
         "OnFailure" => exit_code != 0,
@@ -33,19 +27,13 @@ pub fn should_restart(spec: &PodSpec, container: &Container, exit_code: i32) -> 
         _ if is_init && !container.is_sidecar() => exit_code != 0,
         _ => true,
     };
-    if again {
-        ShouldRestart::Yes
-    } else {
-        ShouldRestart::No
-    }
+    if again { ShouldRestart::Yes } else { ShouldRestart::No }
 }
 
 fn matches_exit(rule: &kedge_api::pod::ContainerRestartRule, exit_code: i32) -> bool {
-    rule.exit_codes
-        .as_ref()
-        .is_some_and(|codes| match codes.operator.as_str() {
-            "In" => codes.values.contains(&exit_code),
-            "NotIn" => !codes.values.contains(&exit_code),
-            _ => false,
-        })
+    rule.exit_codes.as_ref().is_some_and(|codes| match codes.operator.as_str() {
+        "In" => codes.values.contains(&exit_code),
+        "NotIn" => !codes.values.contains(&exit_code),
+        _ => false,
+    })
 }

@@ -31,14 +31,7 @@ pub(super) fn plan(pod: &Pod, observed: &Observed, progress: &Progress, now: Mom
     if observed.ready_sandbox().is_none() {
         return plan_sandbox(pod, observed, progress, now, plan);
     }
-    let mut starts = Starts {
-        pod,
-        observed,
-        progress,
-        now,
-        plan,
-        busy: false,
-    };
+    let mut starts = Starts { pod, observed, progress, now, plan, busy: false };
     starts.busy = progress.containers.values().any(|container| container.starting);
     starts.stop_what_must_restart();
     starts.ephemeral();
@@ -62,10 +55,7 @@ fn plan_sandbox(pod: &Pod, observed: &Observed, progress: &Progress, now: Moment
     if !plan.waiting.is_empty() {
         return;
     }
-    let attempt = observed
-        .sandboxes
-        .first()
-        .map_or(0, |sandbox| sandbox.attempt + 1);
+    let attempt = observed.sandboxes.first().map_or(0, |sandbox| sandbox.attempt + 1);
     if attempt > 0 && !anything_left(pod, observed) {
         return plan.wait("nothing that would be started again");
     }
@@ -81,9 +71,7 @@ fn plan_sandbox(pod: &Pod, observed: &Observed, progress: &Progress, now: Moment
 /// Every container has ended and none will be started again: what is left are sidecars.
 pub(super) fn all_through(pod: &Pod, observed: &Observed, progress: &Progress) -> bool {
     let through = |container: &Container| {
-        let starting = progress
-            .container(&container.name)
-            .is_some_and(|progress| progress.starting);
+        let starting = progress.container(&container.name).is_some_and(|progress| progress.starting);
         let ended = observed.container(&container.name).is_some_and(|status| {
             status.state == ContainerState::Exited
                 && should_restart(&pod.spec, container, status.exit_code) == ShouldRestart::No
@@ -94,32 +82,24 @@ pub(super) fn all_through(pod: &Pod, observed: &Observed, progress: &Progress) -
 }
 
 fn anything_left(pod: &Pod, observed: &Observed) -> bool {
-    pod.spec
-        .containers
-        .iter()
-        .any(|container| match observed.container(&container.name) {
-            Some(status) if status.state == ContainerState::Exited => {
-                should_restart(&pod.spec, container, status.exit_code) == ShouldRestart::Yes
-            }
-            _ => true,
-        })
+    pod.spec.containers.iter().any(|container| match observed.container(&container.name) {
+        Some(status) if status.state == ContainerState::Exited => {
+            should_restart(&pod.spec, container, status.exit_code) == ShouldRestart::Yes
+        }
+        _ => true,
+    })
 }
 
 /// The newest two of each name stay (state and lastState, and `logs --previous`), and the sandboxes they live in.
 fn remove_old(observed: &Observed, progress: &Progress, plan: &mut Plan) {
     let mut kept_sandboxes = Vec::new();
     for (index, container) in observed.containers.iter().enumerate() {
-        let newer = observed.containers[..index]
-            .iter()
-            .filter(|other| other.name == container.name)
-            .count();
+        let newer = observed.containers[..index].iter().filter(|other| other.name == container.name).count();
         let dead = matches!(container.state, ContainerState::Exited | ContainerState::Unknown);
         if newer < 2 || !dead {
             kept_sandboxes.push(&container.sandbox_id);
         } else if !progress.busy.contains(&container.id) {
-            plan.act(Action::RemoveContainer {
-                id: container.id.clone(),
-            });
+            plan.act(Action::RemoveContainer { id: container.id.clone() });
         }
     }
     for old in observed.sandboxes.iter().skip(1) {
@@ -143,13 +123,7 @@ struct Starts<'a> {
 impl Starts<'_> {
     /// Failed liveness and startup probes, and containers whose definition changed.
     fn stop_what_must_restart(&mut self) {
-        for container in self
-            .pod
-            .spec
-            .containers
-            .iter()
-            .chain(&self.pod.spec.init_containers)
-        {
+        for container in self.pod.spec.containers.iter().chain(&self.pod.spec.init_containers) {
             let Some(status) = self.current(container) else {
                 continue;
             };
@@ -163,13 +137,9 @@ impl Starts<'_> {
                 .and_then(|p| p.must_restart.as_ref());
             let (message, grace_s) = match failed {
                 Some((message, grace)) => (message.clone(), grace.unwrap_or(grace_s)),
-                None if changed(container, status) => (
-                    format!(
-                        "Container {} definition changed, will be restarted",
-                        container.name
-                    ),
-                    grace_s,
-                ),
+                None if changed(container, status) => {
+                    (format!("Container {} definition changed, will be restarted", container.name), grace_s)
+                }
                 None => continue,
             };
             self.plan.act(Action::Stop {
@@ -182,10 +152,7 @@ impl Starts<'_> {
     }
 
     fn is_stopping(&self, container: &Container, status: &ContainerStatus) -> bool {
-        let stopping = self
-            .progress
-            .container(&container.name)
-            .and_then(|c| c.stopping.as_ref());
+        let stopping = self.progress.container(&container.name).and_then(|c| c.stopping.as_ref());
         stopping.is_some_and(|stopping| stopping.id == status.id)
     }
 
@@ -193,9 +160,7 @@ impl Starts<'_> {
     fn current(&self, container: &Container) -> Option<&ContainerStatus> {
         let sandbox = &self.observed.ready_sandbox()?.id;
         let containers = self.observed.containers.iter();
-        containers
-            .into_iter()
-            .find(|status| status.name == container.name && status.sandbox_id == *sandbox)
+        containers.into_iter().find(|status| status.name == container.name && status.sandbox_id == *sandbox)
     }
 
     fn ephemeral(&mut self) {
@@ -215,12 +180,7 @@ impl Starts<'_> {
 
     /// True once every init container is through: ordinary ones have succeeded, sidecars have started.
     fn init(&mut self) -> bool {
-        let initialized = self
-            .pod
-            .spec
-            .containers
-            .iter()
-            .any(|container| self.current(container).is_some());
+        let initialized = self.pod.spec.containers.iter().any(|container| self.current(container).is_some());
         for container in &self.pod.spec.init_containers {
             if initialized && !container.is_sidecar() {
                 continue;
@@ -280,10 +240,7 @@ impl Starts<'_> {
             return status.attempt + 1;
         }
         let statuses = &self.pod.status;
-        let known = statuses
-            .container_statuses
-            .iter()
-            .chain(&statuses.init_container_statuses);
+        let known = statuses.container_statuses.iter().chain(&statuses.init_container_statuses);
         let known = known.into_iter().find(|status| status.name == container.name);
         known.map_or(0, |status| {
             let count = u32::try_from(status.restart_count).unwrap_or(0);
@@ -296,10 +253,7 @@ impl Starts<'_> {
         let idle = ContainerProgress::default();
         let progress = self.progress.container(&container.name).unwrap_or(&idle);
         if self.busy {
-            return self.plan.wait(format!(
-                "the start of another container before {}",
-                container.name
-            ));
+            return self.plan.wait(format!("the start of another container before {}", container.name));
         }
         if let Some(failed_at) = failed_at
             && self.restart_waits(container, progress, failed_at)
@@ -310,11 +264,7 @@ impl Starts<'_> {
             return;
         }
         self.busy = true;
-        self.plan.act(Action::Start {
-            container: container.name.clone(),
-            attempt,
-            failed_at,
-        });
+        self.plan.act(Action::Start { container: container.name.clone(), attempt, failed_at });
     }
 
     fn restart_waits(
@@ -323,17 +273,13 @@ impl Starts<'_> {
         progress: &ContainerProgress,
         failed_at: Moment,
     ) -> bool {
-        let Some((until, delay)) = progress
-            .restarts
-            .until(failed_at)
-            .filter(|(until, _)| self.now < *until)
+        let Some((until, delay)) = progress.restarts.until(failed_at).filter(|(until, _)| self.now < *until)
         else {
             return false;
         };
         let shown_at = failed_at.after_s(SHOWN_S);
         if self.now < shown_at {
-            self.plan
-                .wait_until(shown_at, format!("{}: the exit is shown first", container.name));
+            self.plan.wait_until(shown_at, format!("{}: the exit is shown first", container.name));
             return true;
         }
         let message = format!(
@@ -343,10 +289,7 @@ impl Starts<'_> {
             names::pod_in_messages(self.pod)
         );
         self.note(container, progress, "CrashLoopBackOff", message);
-        self.plan.wait_until(
-            until,
-            format!("{}: back-off {}", container.name, go_seconds(delay)),
-        );
+        self.plan.wait_until(until, format!("{}: back-off {}", container.name, go_seconds(delay)));
         true
     }
 
@@ -354,28 +297,17 @@ impl Starts<'_> {
         let Some((failed_at, words)) = &progress.pull_failed else {
             return false;
         };
-        let Some((until, _)) = progress
-            .pulls
-            .until(*failed_at)
-            .filter(|(until, _)| self.now < *until)
-        else {
+        let Some((until, _)) = progress.pulls.until(*failed_at).filter(|(until, _)| self.now < *until) else {
             return false;
         };
         let shown_at = failed_at.after_s(SHOWN_S);
         if self.now < shown_at {
-            self.plan.wait_until(
-                shown_at,
-                format!("{}: ErrImagePull is shown first", container.name),
-            );
+            self.plan.wait_until(shown_at, format!("{}: ErrImagePull is shown first", container.name));
             return true;
         }
-        let message = format!(
-            "Back-off pulling image \"{}\": ErrImagePull: {words}",
-            container.image
-        );
+        let message = format!("Back-off pulling image \"{}\": ErrImagePull: {words}", container.image);
         self.note(container, progress, "ImagePullBackOff", message);
-        self.plan
-            .wait_until(until, format!("{}: image {}", container.name, container.image));
+        self.plan.wait_until(until, format!("{}: image {}", container.name, container.image));
         true
     }
 
@@ -392,23 +324,15 @@ impl Starts<'_> {
         if !waits_for_itself || self.now >= retry_at {
             return false;
         }
-        self.plan
-            .wait_until(retry_at, format!("{}: {}", container.name, failure.message));
+        self.plan.wait_until(retry_at, format!("{}: {}", container.name, failure.message));
         true
     }
 
     /// The waiting state that the status shows; an equal one keeps its time.
     fn note(&mut self, container: &Container, progress: &ContainerProgress, reason: &str, message: String) {
-        let known = progress
-            .failure
-            .as_ref()
-            .is_some_and(|f| f.reason == reason && f.message == message);
+        let known = progress.failure.as_ref().is_some_and(|f| f.reason == reason && f.message == message);
         if !known {
-            let failure = Failure {
-                reason: reason.to_owned(),
-                message,
-                at: self.now,
-            };
+            let failure = Failure { reason: reason.to_owned(), message, at: self.now };
             self.plan.failures.push((container.name.clone(), failure));
         }
     }

@@ -108,17 +108,8 @@ impl World {
                 self.observed.sandboxes.insert(0, sandbox);
                 self.progress.sandbox = Step::Done;
             }
-            Action::Start {
-                container,
-                attempt,
-                failed_at,
-            } => self.start(&container, attempt, failed_at),
-            Action::Stop {
-                container,
-                id,
-                grace_s,
-                event,
-            } => {
+            Action::Start { container, attempt, failed_at } => self.start(&container, attempt, failed_at),
+            Action::Stop { container, id, grace_s, event } => {
                 self.say(&format!(
                     "stop {id} within {grace_s}s{}",
                     event.map(|e| format!(": {e}")).unwrap_or_default()
@@ -134,11 +125,7 @@ impl World {
             Action::StopSandbox { id } => {
                 self.say(&format!("stop sandbox {id}"));
                 self.progress.sandboxes_stopped.insert(id.clone());
-                self.observed
-                    .sandboxes
-                    .iter_mut()
-                    .filter(|s| s.id == id)
-                    .for_each(|s| s.ready = false);
+                self.observed.sandboxes.iter_mut().filter(|s| s.id == id).for_each(|s| s.ready = false);
             }
             Action::RemoveContainer { id } => {
                 self.say(&format!("remove {id}"));
@@ -172,17 +159,11 @@ impl World {
                 progress.pulls.note(now, now);
                 progress.pull_failed = Some((now, message.clone()));
             }
-            progress.failure = Some(Failure {
-                reason,
-                message,
-                at: now,
-            });
+            progress.failure = Some(Failure { reason, message, at: now });
             return;
         }
-        *self.progress.container_mut(container) = ContainerProgress {
-            failure: None,
-            ..self.progress.container_mut(container).clone()
-        };
+        *self.progress.container_mut(container) =
+            ContainerProgress { failure: None, ..self.progress.container_mut(container).clone() };
         self.say(&format!("start {container}-{attempt}"));
         let sandbox_id = self.observed.sandboxes[0].id.clone();
         let created_at_ns = self.id();
@@ -205,12 +186,7 @@ impl World {
 
     fn exit(&mut self, name: &str, code: i32) {
         let now = self.now;
-        let status = self
-            .observed
-            .containers
-            .iter_mut()
-            .find(|c| c.name == name)
-            .expect("a container");
+        let status = self.observed.containers.iter_mut().find(|c| c.name == name).expect("a container");
         status.state = ContainerState::Exited;
         status.exit_code = code;
         status.finished_at_ns = now.0 * 1_000_000;
@@ -247,18 +223,13 @@ impl World {
                 let id = self.observed.container(name).expect("a container").id.clone();
                 let probes = &mut self.progress.container_mut(name).probes;
                 probes.container_id = id;
-                probes.must_restart = Some((
-                    format!("Container {name} failed liveness probe, will be restarted"),
-                    None,
-                ));
+                probes.must_restart =
+                    Some((format!("Container {name} failed liveness probe, will be restarted"), None));
             }
             ["sandbox", "dies"] => {
                 self.observed.sandboxes[0].ready = false;
-                for container in self
-                    .observed
-                    .containers
-                    .iter_mut()
-                    .filter(|c| c.state == ContainerState::Running)
+                for container in
+                    self.observed.containers.iter_mut().filter(|c| c.state == ContainerState::Running)
                 {
                     container.state = ContainerState::Exited;
                     container.exit_code = 137;
@@ -266,10 +237,8 @@ impl World {
                 }
             }
             ["evict"] => {
-                self.progress.ending = Some(Ending {
-                    reason: "DeadlineExceeded".into(),
-                    message: "late".into(),
-                });
+                self.progress.ending =
+                    Some(Ending { reason: "DeadlineExceeded".into(), message: "late".into() });
             }
             ["reboot"] => {
                 self.observed = Observed::default();
@@ -287,26 +256,18 @@ impl World {
 /// Lines that begin in the first column are given; indented ones are what must be seen.
 fn check(spec: serde_json::Value, script: &str) {
     let mut world = World::new(spec);
-    for line in script
-        .lines()
-        .filter(|line| !line.trim().is_empty() && !line.starts_with(' '))
-    {
+    for line in script.lines().filter(|line| !line.trim().is_empty() && !line.starts_with(' ')) {
         writeln!(world.log, "{line}").expect("a String");
         world.event(line);
         let plan = world.settle();
         let phase = world.phase().as_str();
         let finished = if plan.finished { ", finished" } else { "" };
-        let wake = plan
-            .wake
-            .map(|at| format!(", wake in {}s", at.since(world.now).as_secs()))
-            .unwrap_or_default();
+        let wake =
+            plan.wake.map(|at| format!(", wake in {}s", at.since(world.now).as_secs())).unwrap_or_default();
         writeln!(world.log, "  = {phase}{wake}{finished}").expect("a String");
     }
-    let expected: String = script
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let expected: String =
+        script.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("{line}\n")).collect();
     assert_eq!(world.log, expected, "seen:\n{}", world.log);
 }
 

@@ -6,13 +6,8 @@ use kedge_api::pod::{ContainerStatus, Pod, PodStatus};
 use super::Phase;
 use crate::Moment;
 
-const OWNED: [&str; 5] = [
-    "PodReadyToStartContainers",
-    "Initialized",
-    "Ready",
-    "ContainersReady",
-    "PodScheduled",
-];
+const OWNED: [&str; 5] =
+    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
 /// Status, reason and message of one condition.
 struct Verdict {
@@ -23,11 +18,7 @@ struct Verdict {
 
 impl Verdict {
     fn plain(ok: bool) -> Verdict {
-        Verdict {
-            ok,
-            reason: "",
-            message: String::new(),
-        }
+        Verdict { ok, reason: "", message: String::new() }
     }
 }
 
@@ -39,11 +30,8 @@ pub(super) fn all(
     sandbox_ready: bool,
     now: Moment,
 ) -> Vec<Condition> {
-    let foreign = pod
-        .status
-        .conditions
-        .iter()
-        .filter(|condition| !OWNED.contains(&condition.r#type.as_str()));
+    let foreign =
+        pod.status.conditions.iter().filter(|condition| !OWNED.contains(&condition.r#type.as_str()));
     let mut conditions: Vec<Condition> = foreign.cloned().collect();
     let ready = containers_ready(pod, status, phase);
     let pod_ready = pod_ready(pod, &conditions, &ready);
@@ -62,10 +50,8 @@ pub(super) fn all(
 
 fn condition(name: &str, verdict: Verdict, pod: &Pod, old: &PodStatus, now: Moment) -> Condition {
     let status = if verdict.ok { "True" } else { "False" };
-    let since = old
-        .condition(name)
-        .filter(|old| old.status == status)
-        .and_then(|old| old.last_transition_time);
+    let since =
+        old.condition(name).filter(|old| old.status == status).and_then(|old| old.last_transition_time);
     Condition {
         r#type: name.to_owned(),
         status: status.to_owned(),
@@ -87,11 +73,7 @@ fn listed(names: &[&str]) -> String {
 }
 
 fn containers_ready(pod: &Pod, status: &PodStatus, phase: Phase) -> Verdict {
-    let sidecars = pod
-        .spec
-        .init_containers
-        .iter()
-        .filter(|container| container.is_sidecar());
+    let sidecars = pod.spec.init_containers.iter().filter(|container| container.is_sidecar());
     let sidecars =
         sidecars.map(|container| (container, find(&status.init_container_statuses, &container.name)));
     let containers = pod.spec.containers.iter();
@@ -105,18 +87,10 @@ fn containers_ready(pod: &Pod, status: &PodStatus, phase: Phase) -> Verdict {
     }
     match phase {
         Phase::Succeeded => {
-            return Verdict {
-                ok: false,
-                reason: "PodCompleted",
-                message: String::new(),
-            };
+            return Verdict { ok: false, reason: "PodCompleted", message: String::new() };
         }
         Phase::Failed => {
-            return Verdict {
-                ok: false,
-                reason: "PodFailed",
-                message: String::new(),
-            };
+            return Verdict { ok: false, reason: "PodFailed", message: String::new() };
         }
         Phase::Pending | Phase::Running => {}
     }
@@ -124,28 +98,19 @@ fn containers_ready(pod: &Pod, status: &PodStatus, phase: Phase) -> Verdict {
         return Verdict::plain(true);
     }
     let message = format!("containers with unready status: {}", listed(&unready));
-    Verdict {
-        ok: false,
-        reason: "ContainersNotReady",
-        message,
-    }
+    Verdict { ok: false, reason: "ContainersNotReady", message }
 }
 
 fn pod_ready(pod: &Pod, foreign: &[Condition], containers: &Verdict) -> Verdict {
     if !containers.ok {
-        return Verdict {
-            ok: false,
-            reason: containers.reason,
-            message: containers.message.clone(),
-        };
+        return Verdict { ok: false, reason: containers.reason, message: containers.message.clone() };
     }
     let mut missing = Vec::new();
     for gate in &pod.spec.readiness_gates {
         let name = &gate.condition_type;
         match foreign.iter().find(|condition| condition.r#type == *name) {
-            None => missing.push(format!(
-                "corresponding condition of pod readiness gate \"{name}\" does not exist."
-            )),
+            None => missing
+                .push(format!("corresponding condition of pod readiness gate \"{name}\" does not exist.")),
             Some(condition) if !condition.is_true() => missing.push(format!(
                 "the status of pod readiness gate \"{name}\" is not \"True\", but {}",
                 condition.status
@@ -156,20 +121,12 @@ fn pod_ready(pod: &Pod, foreign: &[Condition], containers: &Verdict) -> Verdict 
     if missing.is_empty() {
         return Verdict::plain(true);
     }
-    Verdict {
-        ok: false,
-        reason: "ReadinessGatesNotReady",
-        message: missing.join(", "),
-    }
+    Verdict { ok: false, reason: "ReadinessGatesNotReady", message: missing.join(", ") }
 }
 
 fn initialized(pod: &Pod, status: &PodStatus, phase: Phase) -> Verdict {
     if phase == Phase::Succeeded {
-        return Verdict {
-            ok: true,
-            reason: "PodCompleted",
-            message: String::new(),
-        };
+        return Verdict { ok: true, reason: "PodCompleted", message: String::new() };
     }
     let started = |container: &ContainerStatus| {
         container.started == Some(true)
@@ -182,11 +139,7 @@ fn initialized(pod: &Pod, status: &PodStatus, phase: Phase) -> Verdict {
     let mut incomplete = Vec::new();
     for container in &pod.spec.init_containers {
         let done = find(&status.init_container_statuses, &container.name).is_some_and(|status| {
-            if container.is_sidecar() {
-                status.started == Some(true)
-            } else {
-                status.ready
-            }
+            if container.is_sidecar() { status.started == Some(true) } else { status.ready }
         });
         if !done {
             incomplete.push(container.name.as_str());
@@ -196,9 +149,5 @@ fn initialized(pod: &Pod, status: &PodStatus, phase: Phase) -> Verdict {
         return Verdict::plain(true);
     }
     let message = format!("containers with incomplete status: {}", listed(&incomplete));
-    Verdict {
-        ok: false,
-        reason: "ContainersNotInitialized",
-        message,
-    }
+    Verdict { ok: false, reason: "ContainersNotInitialized", message }
 }

@@ -30,25 +30,17 @@ pub(super) fn fill(pod: &Pod, inputs: &Inputs<'_>, status: &mut PodStatus) {
     };
     let spec = &pod.spec;
     let old = inputs.old;
-    status.init_container_statuses = spec
-        .init_containers
-        .iter()
-        .map(|c| one(Kind::Init, c, &old.init_container_statuses))
-        .collect();
-    status.container_statuses = spec
-        .containers
-        .iter()
-        .map(|c| one(Kind::Regular, c, &old.container_statuses))
-        .collect();
+    status.init_container_statuses =
+        spec.init_containers.iter().map(|c| one(Kind::Init, c, &old.init_container_statuses)).collect();
+    status.container_statuses =
+        spec.containers.iter().map(|c| one(Kind::Regular, c, &old.container_statuses)).collect();
     status.ephemeral_container_statuses = spec
         .ephemeral_containers
         .iter()
         .map(|c| one(Kind::Ephemeral, c, &old.ephemeral_container_statuses))
         .collect();
     status.container_statuses.sort_by(|a, b| a.name.cmp(&b.name));
-    status
-        .ephemeral_container_statuses
-        .sort_by(|a, b| a.name.cmp(&b.name));
+    status.ephemeral_container_statuses.sort_by(|a, b| a.name.cmp(&b.name));
     let asked =
         pod.metadata.deletion_timestamp.is_some() || inputs.progress.gone || inputs.progress.ending.is_some();
     if asked && has_ended(inputs.observed, inputs.progress) {
@@ -87,11 +79,7 @@ fn keep_last_state(status: &mut ApiStatus, newest: &ContainerStatus, old: Option
     match (&old.state.terminated, same) {
         (Some(_), false) => status.last_state = old.state.clone(),
         // A waiting state has moved the end of this very container into lastState.
-        _ if old
-            .last_state
-            .terminated
-            .as_ref()
-            .is_some_and(|t| t.container_id.ends_with(&newest.id)) => {}
+        _ if old.last_state.terminated.as_ref().is_some_and(|t| t.container_id.ends_with(&newest.id)) => {}
         _ => status.last_state = old.last_state.clone(),
     }
 }
@@ -110,21 +98,13 @@ fn from_runtime(
     let completed = newest.state == ContainerState::Exited && newest.exit_code == 0;
     ApiStatus {
         name: container.name.clone(),
-        image: if newest.image.is_empty() {
-            container.image.clone()
-        } else {
-            newest.image.clone()
-        },
+        image: if newest.image.is_empty() { container.image.clone() } else { newest.image.clone() },
         image_id: newest.image_ref.clone(),
         container_id: format!("{}://{}", inputs.runtime_name, newest.id),
         restart_count: i32::try_from(newest.attempt).unwrap_or(i32::MAX),
         state: state(pod, newest, inputs),
         started: Some(started),
-        ready: if is_init {
-            completed
-        } else {
-            started && is_ready(container, newest, old, inputs)
-        },
+        ready: if is_init { completed } else { started && is_ready(container, newest, old, inputs) },
         allocated_resources: container.resources.requests.clone(),
         resources: Some(Box::new(container.resources.clone())),
         user: newest.user.as_ref().map(|(uid, gid, groups)| ContainerUser {
@@ -147,13 +127,8 @@ fn is_started(
     if container.startup_probe.is_none() {
         return true;
     }
-    let probes = inputs
-        .progress
-        .container(&container.name)
-        .map(|progress| &progress.probes);
-    let result = probes
-        .filter(|probes| probes.container_id == newest.id)
-        .and_then(|probes| probes.started);
+    let probes = inputs.progress.container(&container.name).map(|progress| &progress.probes);
+    let result = probes.filter(|probes| probes.container_id == newest.id).and_then(|probes| probes.started);
     // After our own restart: what the API shows of this container holds until a probe says otherwise.
     result.unwrap_or_else(|| {
         old.is_some_and(|old| old.container_id.ends_with(&newest.id) && old.started == Some(true))
@@ -169,13 +144,8 @@ fn is_ready(
     if container.readiness_probe.is_none() {
         return true;
     }
-    let probes = inputs
-        .progress
-        .container(&container.name)
-        .map(|progress| &progress.probes);
-    let result = probes
-        .filter(|probes| probes.container_id == newest.id)
-        .and_then(|probes| probes.ready);
+    let probes = inputs.progress.container(&container.name).map(|progress| &progress.probes);
+    let result = probes.filter(|probes| probes.container_id == newest.id).and_then(|probes| probes.ready);
     result.unwrap_or_else(|| old.is_some_and(|old| old.container_id.ends_with(&newest.id) && old.ready))
 }
 
@@ -184,16 +154,11 @@ fn state(pod: &Pod, status: &ContainerStatus, inputs: &Inputs<'_>) -> ApiState {
     match status.state {
         ContainerState::Created => waiting("", ""),
         ContainerState::Running => ApiState {
-            running: Some(Box::new(ContainerStateRunning {
-                started_at: time(status.started_at_ns),
-            })),
+            running: Some(Box::new(ContainerStateRunning { started_at: time(status.started_at_ns) })),
             ..ApiState::default()
         },
         ContainerState::Exited | ContainerState::Unknown => {
-            let message = inputs
-                .messages
-                .get(&status.id)
-                .map_or(status.message.as_str(), String::as_str);
+            let message = inputs.messages.get(&status.id).map_or(status.message.as_str(), String::as_str);
             terminated(ContainerStateTerminated {
                 exit_code: status.exit_code,
                 signal: 0,
@@ -220,21 +185,12 @@ fn containers_of(pod: &Pod) -> usize {
 }
 
 fn waiting(reason: &str, message: &str) -> ApiState {
-    let waiting = ContainerStateWaiting {
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-    };
-    ApiState {
-        waiting: Some(Box::new(waiting)),
-        ..ApiState::default()
-    }
+    let waiting = ContainerStateWaiting { reason: reason.to_owned(), message: message.to_owned() };
+    ApiState { waiting: Some(Box::new(waiting)), ..ApiState::default() }
 }
 
 fn terminated(end: ContainerStateTerminated) -> ApiState {
-    ApiState {
-        terminated: Some(Box::new(end)),
-        ..ApiState::default()
-    }
+    ApiState { terminated: Some(Box::new(end)), ..ApiState::default() }
 }
 
 fn lost(message: &str) -> ApiState {
@@ -268,10 +224,7 @@ fn not_in_runtime(
     };
     let Some(old) = old else { return status };
     if old.state.terminated.is_some() {
-        return ApiStatus {
-            ready: old.ready && kind == Kind::Init,
-            ..old.clone()
-        };
+        return ApiStatus { ready: old.ready && kind == Kind::Init, ..old.clone() };
     }
     status.restart_count = old.restart_count;
     status.last_state = old.last_state.clone();
@@ -281,11 +234,7 @@ fn not_in_runtime(
         }
         status.restart_count += i32::from(pod.metadata.deletion_timestamp.is_none());
     }
-    let others_ran = pod
-        .spec
-        .containers
-        .iter()
-        .any(|c| inputs.observed.container(&c.name).is_some());
+    let others_ran = pod.spec.containers.iter().any(|c| inputs.observed.container(&c.name).is_some());
     if kind == Kind::Init && !container.is_sidecar() && others_ran {
         status.ready = true;
         status.state = terminated(ContainerStateTerminated {
@@ -303,10 +252,7 @@ fn not_in_runtime(
 fn show_failure(pod: &Pod, container: &Container, status: &mut ApiStatus, inputs: &Inputs<'_>) {
     let progress = inputs.progress;
     let asked = pod.metadata.deletion_timestamp.is_some() || progress.gone || progress.ending.is_some();
-    let Some(failure) = progress
-        .container(&container.name)
-        .and_then(|c| c.failure.as_ref())
-    else {
+    let Some(failure) = progress.container(&container.name).and_then(|c| c.failure.as_ref()) else {
         return;
     };
     if asked || status.state.running.is_some() {
@@ -340,23 +286,14 @@ fn volume_mounts(container: &Container, recursive_read_only: bool) -> Vec<Volume
 fn name_the_lost(pod: &Pod, status: &mut PodStatus) {
     let initialized = is_initialized(pod, status);
     if initialized {
-        for container in status
-            .container_statuses
-            .iter_mut()
-            .filter(|c| c.state.terminated.is_none())
-        {
+        for container in status.container_statuses.iter_mut().filter(|c| c.state.terminated.is_none()) {
             container.state = lost(LOST_AT_END);
         }
     }
     let inits = &mut status.init_container_statuses;
-    let begun = inits
-        .iter()
-        .rposition(|c| c.state.waiting.is_none() || c.last_state.terminated.is_some());
+    let begun = inits.iter().rposition(|c| c.state.waiting.is_none() || c.last_state.terminated.is_some());
     let through = begun.map_or(1, |last| last + 1).min(inits.len());
-    for container in inits[..through]
-        .iter_mut()
-        .filter(|c| c.state.terminated.is_none())
-    {
+    for container in inits[..through].iter_mut().filter(|c| c.state.terminated.is_none()) {
         container.state = lost(LOST_AT_END);
     }
 }

@@ -56,21 +56,13 @@ fn seen(statuses: &[ContainerStatus], name: &str) -> Seen {
         return Seen::Unknown;
     };
     if status.state.running.is_some() {
-        return Seen::Running {
-            started: status.started == Some(true),
-        };
+        return Seen::Running { started: status.started == Some(true) };
     }
     if let Some(ended) = &status.state.terminated {
-        return Seen::Ended {
-            code: ended.exit_code,
-            waits: false,
-        };
+        return Seen::Ended { code: ended.exit_code, waits: false };
     }
     match &status.last_state.terminated {
-        Some(ended) => Seen::Ended {
-            code: ended.exit_code,
-            waits: true,
-        },
+        Some(ended) => Seen::Ended { code: ended.exit_code, waits: true },
         None => Seen::Waiting,
     }
 }
@@ -114,11 +106,7 @@ pub(super) fn of(pod: &Pod, status: &PodStatus, last: bool) -> Phase {
     if !last && counts.final_ < counts.stopped {
         return Phase::Running;
     }
-    if counts.succeeded == counts.stopped {
-        Phase::Succeeded
-    } else {
-        Phase::Failed
-    }
+    if counts.succeeded == counts.stopped { Phase::Succeeded } else { Phase::Failed }
 }
 
 fn count(pod: &Pod, status: &PodStatus) -> Counts {

@@ -23,29 +23,22 @@ fn status(world: &World) -> serde_json::Value {
 
 fn condition<'a>(status: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
     let conditions = status["conditions"].as_array().unwrap();
-    conditions
-        .iter()
-        .find(|condition| condition["type"] == name)
-        .unwrap()
+    conditions.iter().find(|condition| condition["type"] == name).unwrap()
 }
 
 /// The first status of `delete-graceful`.
 #[test]
 fn a_pod_that_was_just_seen() {
-    let mut world = World::new(
-        serde_json::json!({"containers": [{"name": "c", "image": "i:1", "volumeMounts":
-        [{"name": "v", "mountPath": "/v", "readOnly": true}]}]}),
-    );
+    let mut world =
+        World::new(serde_json::json!({"containers": [{"name": "c", "image": "i:1", "volumeMounts":
+        [{"name": "v", "mountPath": "/v", "readOnly": true}]}]}));
     world.pod.status = PodStatus::default();
     let seen = status(&world);
     assert_eq!(
         (&seen["phase"], &seen["qosClass"], &seen["observedGeneration"]),
         (&"Pending".into(), &"BestEffort".into(), &1.into())
     );
-    assert_eq!(
-        (&seen["hostIP"], &seen["hostIPs"][0]["ip"]),
-        (&"10.0.0.1".into(), &"10.0.0.1".into())
-    );
+    assert_eq!((&seen["hostIP"], &seen["hostIPs"][0]["ip"]), (&"10.0.0.1".into(), &"10.0.0.1".into()));
     assert_eq!(seen["podIP"], serde_json::Value::Null);
     assert_eq!(seen["resources"], serde_json::json!({}));
     assert_eq!(
@@ -62,13 +55,7 @@ fn a_pod_that_was_just_seen() {
         .collect();
     assert_eq!(
         names,
-        [
-            "PodReadyToStartContainers",
-            "Initialized",
-            "Ready",
-            "ContainersReady",
-            "PodScheduled"
-        ]
+        ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
     );
     let ready = condition(&seen, "Ready");
     assert_eq!(ready["reason"], "ContainersNotReady");
@@ -80,10 +67,7 @@ fn a_running_pod_is_ready() {
     let mut world = World::new(serde_json::json!({"containers": [{"name": "b"}, {"name": "a"}]}));
     world.settle();
     let seen = status(&world);
-    assert_eq!(
-        (&seen["phase"], &seen["podIP"]),
-        (&"Running".into(), &"10.244.0.2".into())
-    );
+    assert_eq!((&seen["phase"], &seen["podIP"]), (&"Running".into(), &"10.244.0.2".into()));
     assert_eq!(condition(&seen, "Ready")["status"], "True");
     assert_eq!(seen["containerStatuses"][0]["name"], "a", "sorted by name");
     assert_eq!(seen["containerStatuses"][0]["containerID"], "kedge://a-0");
@@ -107,10 +91,7 @@ fn a_waiting_restart() {
     let container = &seen["containerStatuses"][0];
     assert_eq!(container["state"]["waiting"]["reason"], "CrashLoopBackOff");
     assert_eq!(
-        (
-            &container["lastState"]["terminated"]["exitCode"],
-            &container["restartCount"]
-        ),
+        (&container["lastState"]["terminated"]["exitCode"], &container["restartCount"]),
         (&1.into(), &1.into())
     );
     assert_eq!(
@@ -127,15 +108,9 @@ fn what_never_started_is_named_at_the_end() {
     let seen = status(&world);
     let end = &seen["containerStatuses"][0]["state"]["terminated"];
     assert_eq!(seen["phase"], "Failed");
-    assert_eq!(
-        (&end["exitCode"], &end["reason"]),
-        (&137.into(), &"ContainerStatusUnknown".into())
-    );
+    assert_eq!((&end["exitCode"], &end["reason"]), (&137.into(), &"ContainerStatusUnknown".into()));
     assert_eq!(end["startedAt"], serde_json::Value::Null);
-    assert_eq!(
-        end["message"],
-        "The container could not be located when the pod was terminated"
-    );
+    assert_eq!(end["message"], "The container could not be located when the pod was terminated");
 }
 
 /// `readiness-gate`, `sidecar-order`: what is not ready is listed.
@@ -148,10 +123,7 @@ fn conditions_say_what_is_missing() {
     let seen = status(&world);
     let ready = condition(&seen, "Ready");
     assert_eq!(ready["reason"], "ReadinessGatesNotReady");
-    assert_eq!(
-        ready["message"],
-        "corresponding condition of pod readiness gate \"x/gate\" does not exist."
-    );
+    assert_eq!(ready["message"], "corresponding condition of pod readiness gate \"x/gate\" does not exist.");
     assert_eq!(condition(&seen, "ContainersReady")["status"], "True");
 
     let world = World::new(
@@ -159,18 +131,9 @@ fn conditions_say_what_is_missing() {
         "containers": [{"name": "m"}]}),
     );
     let seen = status(&world);
-    assert_eq!(
-        condition(&seen, "Initialized")["message"],
-        "containers with incomplete status: [i s]"
-    );
-    assert_eq!(
-        condition(&seen, "Ready")["message"],
-        "containers with unready status: [s m]"
-    );
-    assert_eq!(
-        seen["containerStatuses"][0]["state"]["waiting"]["reason"],
-        "PodInitializing"
-    );
+    assert_eq!(condition(&seen, "Initialized")["message"], "containers with incomplete status: [i s]");
+    assert_eq!(condition(&seen, "Ready")["message"], "containers with unready status: [s m]");
+    assert_eq!(seen["containerStatuses"][0]["state"]["waiting"]["reason"], "PodInitializing");
 }
 
 /// `sec-sysctl-unsafe`: a refused pod shows phase, reason and message alone.
@@ -183,10 +146,7 @@ fn a_rejected_pod() {
         message: "Pod was rejected: x".into(),
     });
     let seen = status(&world);
-    assert_eq!(
-        (&seen["phase"], &seen["reason"]),
-        (&"Failed".into(), &"NodeAffinity".into())
-    );
+    assert_eq!((&seen["phase"], &seen["reason"]), (&"Failed".into(), &"NodeAffinity".into()));
     assert_eq!(
         (&seen["conditions"], &seen["containerStatuses"]),
         (&serde_json::Value::Null, &serde_json::Value::Null)
@@ -199,9 +159,6 @@ fn sums_of_resources() {
         {"name": "a", "resources": {"requests": {"cpu": "100m", "memory": "32Mi"}}},
         {"name": "b", "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "64Mi"}}}]}));
     let seen = status(&world);
-    assert_eq!(
-        seen["allocatedResources"],
-        serde_json::json!({"cpu": "1100m", "memory": "32Mi"})
-    );
+    assert_eq!(seen["allocatedResources"], serde_json::json!({"cpu": "1100m", "memory": "32Mi"}));
     assert_eq!(seen["resources"]["limits"], serde_json::json!({"memory": "64Mi"}));
 }

@@ -27,13 +27,7 @@ pub struct PayloadFile {
 
 impl std::fmt::Debug for PayloadFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} bytes, {:o}, owner {:?}",
-            self.data.len(),
-            self.mode,
-            self.owner
-        )
+        write!(f, "{} bytes, {:o}, owner {:?}", self.data.len(), self.mode, self.owner)
     }
 }
 
@@ -50,56 +44,29 @@ pub struct TokenRequest {
 pub type Tokens = BTreeMap<TokenRequest, Result<String, String>>;
 
 fn mode(own: Option<i32>, default: Option<i32>) -> u32 {
-    own.or(default)
-        .and_then(|mode| u32::try_from(mode).ok())
-        .unwrap_or(DEFAULT_MODE)
+    own.or(default).and_then(|mode| u32::try_from(mode).ok()).unwrap_or(DEFAULT_MODE)
 }
 
 fn file(data: Vec<u8>, mode: u32) -> PayloadFile {
-    PayloadFile {
-        data,
-        mode,
-        owner: None,
-    }
+    PayloadFile { data, mode, owner: None }
 }
 
 pub(super) fn config_map(source: &ConfigMapVolumeSource, sources: &Sources) -> Result<Payload, String> {
     let keys = config_map_keys(&source.name, sources);
-    pick(
-        keys,
-        &source.items,
-        source.default_mode,
-        source.optional == Some(true),
-        "config",
-    )
+    pick(keys, &source.items, source.default_mode, source.optional == Some(true), "config")
 }
 
 pub(super) fn secret(source: &SecretVolumeSource, sources: &Sources) -> Result<Payload, String> {
     let keys = secret_keys(&source.secret_name, sources);
-    pick(
-        keys,
-        &source.items,
-        source.default_mode,
-        source.optional == Some(true),
-        "secret",
-    )
+    pick(keys, &source.items, source.default_mode, source.optional == Some(true), "secret")
 }
 
 type Keys = BTreeMap<String, Vec<u8>>;
 
 fn config_map_keys(name: &str, sources: &Sources) -> Result<Keys, String> {
     let map = sources.config_map(name)?;
-    let text = map
-        .data
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone().into_bytes()));
-    Ok(text
-        .chain(
-            map.binary_data
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone())),
-        )
-        .collect())
+    let text = map.data.iter().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+    Ok(text.chain(map.binary_data.iter().map(|(key, value)| (key.clone(), value.clone()))).collect())
 }
 
 fn secret_keys(name: &str, sources: &Sources) -> Result<Keys, String> {
@@ -120,19 +87,13 @@ fn pick(
         Err(message) => return Err(message),
     };
     if items.is_empty() {
-        return Ok(keys
-            .into_iter()
-            .map(|(key, data)| (key, file(data, mode(None, default_mode))))
-            .collect());
+        return Ok(keys.into_iter().map(|(key, data)| (key, file(data, mode(None, default_mode)))).collect());
     }
     let mut payload = Payload::new();
     for item in items {
         match keys.get(&item.key) {
             Some(data) => {
-                payload.insert(
-                    checked_path(&item.path)?,
-                    file(data.clone(), mode(item.mode, default_mode)),
-                );
+                payload.insert(checked_path(&item.path)?, file(data.clone(), mode(item.mode, default_mode)));
             }
             None if optional => {}
             None => return Err(format!("references non-existent {kind} key: {}", item.key)),
@@ -147,11 +108,7 @@ fn checked_path(path: &str) -> Result<String, String> {
         || path.starts_with('/')
         || path.split('/').any(|part| part == "..")
         || path.starts_with("..");
-    if escapes {
-        Err(format!("invalid path {path:?} in volume"))
-    } else {
-        Ok(path.to_owned())
-    }
+    if escapes { Err(format!("invalid path {path:?} in volume")) } else { Ok(path.to_owned()) }
 }
 
 pub(super) fn downward_api(
@@ -198,10 +155,7 @@ pub(super) fn projected(
             };
             payload.extend(downward_api(&items, pod, inputs.context)?);
         } else if let Some(token) = &part.service_account_token {
-            payload.insert(
-                checked_path(&token.path)?,
-                token_file(token, source, pod, inputs)?,
-            );
+            payload.insert(checked_path(&token.path)?, token_file(token, source, pod, inputs)?);
         } else if let Some(bundle) = &part.cluster_trust_bundle
             && bundle.optional != Some(true)
         {
@@ -219,18 +173,10 @@ fn token_file(
 ) -> Result<PayloadFile, String> {
     let owner = security::common_user(pod);
     let private = owner.is_some() || security::fs_group(pod).is_some();
-    let mode = if private {
-        PRIVATE_MODE
-    } else {
-        mode(None, source.default_mode)
-    };
+    let mode = if private { PRIVATE_MODE } else { mode(None, source.default_mode) };
     let issued = inputs.tokens.get(&token_request(token));
     match issued {
-        Some(Ok(text)) => Ok(PayloadFile {
-            data: text.clone().into_bytes(),
-            mode,
-            owner,
-        }),
+        Some(Ok(text)) => Ok(PayloadFile { data: text.clone().into_bytes(), mode, owner }),
         Some(Err(message)) => Err(format!("failed to fetch token: {message}")),
         None => Err("failed to fetch token: none was issued yet".to_owned()),
     }
@@ -245,16 +191,9 @@ fn token_request(token: &ServiceAccountTokenProjection) -> TokenRequest {
 
 /// Every token that the pod's volumes ask for.
 pub fn token_requests(pod: &Pod) -> BTreeSet<TokenRequest> {
-    let sources = pod
-        .spec
-        .volumes
-        .iter()
-        .filter_map(|volume| volume.projected.as_deref())
-        .flat_map(|p| &p.sources);
-    sources
-        .filter_map(|source| source.service_account_token.as_ref())
-        .map(token_request)
-        .collect()
+    let sources =
+        pod.spec.volumes.iter().filter_map(|volume| volume.projected.as_deref()).flat_map(|p| &p.sources);
+    sources.filter_map(|source| source.service_account_token.as_ref()).map(token_request).collect()
 }
 
 /// A token is renewed after 80 % of its life, or after a day.
@@ -264,8 +203,5 @@ pub fn refresh_after_s(lifetime_s: i64) -> i64 {
 
 /// The names at the top of a volume: each is a link through `..data`, so that one rename changes all files at once.
 pub fn top_names(payload: &Payload) -> BTreeSet<&str> {
-    payload
-        .keys()
-        .map(|path| path.split('/').next().unwrap_or(path))
-        .collect()
+    payload.keys().map(|path| path.split('/').next().unwrap_or(path)).collect()
 }

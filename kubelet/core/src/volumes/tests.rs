@@ -21,18 +21,9 @@ fn plan(volume: serde_json::Value, spec: serde_json::Value) -> Result<VolumePlan
             },
         )]
         .into(),
-        secrets: [(
-            "s".to_owned(),
-            Secret {
-                data: [("pw".to_owned(), b"x".to_vec())].into(),
-            },
-        )]
-        .into(),
+        secrets: [("s".to_owned(), Secret { data: [("pw".to_owned(), b"x".to_vec())].into() })].into(),
     };
-    let tokens = token_requests(&pod)
-        .into_iter()
-        .map(|request| (request, Ok("token".to_owned())))
-        .collect();
+    let tokens = token_requests(&pod).into_iter().map(|request| (request, Ok("token".to_owned()))).collect();
     let inputs = Inputs {
         pod_folder: Path::new("/k/pods/u"),
         sources: &sources,
@@ -51,9 +42,8 @@ fn check(volume: serde_json::Value, spec: serde_json::Value, expected: Result<&[
             .collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     });
-    let expected = expected
-        .map(|lines| lines.iter().map(|l| (*l).to_owned()).collect())
-        .map_err(str::to_owned);
+    let expected =
+        expected.map(|lines| lines.iter().map(|l| (*l).to_owned()).collect()).map_err(str::to_owned);
     assert_eq!(seen, expected, "{volume}");
 }
 
@@ -94,11 +84,7 @@ fn missing() {
         none(),
         Err("configmap \"none\" not found"),
     );
-    check(
-        serde_json::json!({"name": "v", "configMap": {"name": "none", "optional": true}}),
-        none(),
-        Ok(&[]),
-    );
+    check(serde_json::json!({"name": "v", "configMap": {"name": "none", "optional": true}}), none(), Ok(&[]));
     check(
         serde_json::json!({"name": "v", "secret": {"secretName": "none"}}),
         none(),
@@ -123,27 +109,16 @@ fn kube_api_access() -> serde_json::Value {
 
 #[test]
 fn projections() {
-    check(
-        kube_api_access(),
-        none(),
-        Ok(&["ca.crt 644 v", "namespace 644 n", "token 644 token"]),
-    );
+    check(kube_api_access(), none(), Ok(&["ca.crt 644 v", "namespace 644 n", "token 644 token"]));
     let grouped = serde_json::json!({"securityContext": {"fsGroup": 5}, "containers": [{"name": "c"}]});
-    check(
-        kube_api_access(),
-        grouped,
-        Ok(&["ca.crt 644 v", "namespace 644 n", "token 600 token"]),
-    );
+    check(kube_api_access(), grouped, Ok(&["ca.crt 644 v", "namespace 644 n", "token 600 token"]));
     let user = serde_json::json!({"securityContext": {"runAsUser": 7}, "containers": [{"name": "c"}]});
     let Content::Files { payload, memory, .. } = plan(kube_api_access(), user).unwrap().content else {
         panic!()
     };
     assert!(memory);
     assert_eq!(payload["token"].owner, Some(7));
-    assert_eq!(
-        top_names(&payload).into_iter().collect::<Vec<_>>(),
-        ["ca.crt", "namespace", "token"]
-    );
+    assert_eq!(top_names(&payload).into_iter().collect::<Vec<_>>(), ["ca.crt", "namespace", "token"]);
 }
 
 #[test]
@@ -154,30 +129,17 @@ fn empty_dirs_and_host_paths() {
         (
             serde_json::json!({"name": "v", "emptyDir": {}}),
             none(),
-            Content::EmptyDir {
-                medium: Medium::Disk,
-                fs_group: None,
-            },
+            Content::EmptyDir { medium: Medium::Disk, fs_group: None },
         ),
         (
             serde_json::json!({"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "2Mi"}}),
             none(),
-            Content::EmptyDir {
-                medium: Medium::Memory {
-                    size_bytes: Some(2 << 20),
-                },
-                fs_group: None,
-            },
+            Content::EmptyDir { medium: Medium::Memory { size_bytes: Some(2 << 20) }, fs_group: None },
         ),
         (
             serde_json::json!({"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "2Mi"}}),
             limited,
-            Content::EmptyDir {
-                medium: Medium::Memory {
-                    size_bytes: Some(1 << 20),
-                },
-                fs_group: None,
-            },
+            Content::EmptyDir { medium: Medium::Memory { size_bytes: Some(1 << 20) }, fs_group: None },
         ),
         (
             serde_json::json!({"name": "v", "hostPath": {"path": "/x", "type": "Socket"}}),
@@ -192,11 +154,7 @@ fn empty_dirs_and_host_paths() {
         "hostPath type check failed: /x is not a directory"
     );
     assert!(
-        plan(
-            serde_json::json!({"name": "v", "persistentVolumeClaim": {"claimName": "c"}}),
-            none()
-        )
-        .is_err()
+        plan(serde_json::json!({"name": "v", "persistentVolumeClaim": {"claimName": "c"}}), none()).is_err()
     );
 }
 

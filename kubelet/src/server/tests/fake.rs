@@ -11,10 +11,7 @@ pub(super) struct Fake {
 
 impl Default for Fake {
     fn default() -> Fake {
-        Fake {
-            is_running: AtomicBool::new(true),
-            events: tokio::sync::broadcast::channel(8).0,
-        }
+        Fake { is_running: AtomicBool::new(true), events: tokio::sync::broadcast::channel(8).0 }
     }
 }
 
@@ -39,23 +36,13 @@ fn no<T>() -> Result<T> {
 impl Runtime for Fake {
     async fn container_status(&self, id: &ContainerId) -> Result<ContainerStatus> {
         let is_running = self.is_running.load(Ordering::SeqCst);
-        let state = if is_running {
-            ContainerState::Running
-        } else {
-            ContainerState::Exited
-        };
-        Ok(ContainerStatus {
-            id: id.0.clone(),
-            state,
-            ..ContainerStatus::default()
-        })
+        let state = if is_running { ContainerState::Running } else { ContainerState::Exited };
+        Ok(ContainerStatus { id: id.0.clone(), state, ..ContainerStatus::default() })
     }
 
     async fn port_forward(&self, _: &SandboxId, port: u16) -> Result<Box<dyn ByteStream>> {
         if port != 8080 {
-            return Err(Error::Internal(
-                "dial tcp4 127.0.0.1:9999: connect: connection refused".to_owned(),
-            ));
+            return Err(Error::Internal("dial tcp4 127.0.0.1:9999: connect: connection refused".to_owned()));
         }
         let (near, mut far) = tokio::io::duplex(1024);
         tokio::spawn(async move {

@@ -17,28 +17,15 @@ struct Client {
 impl Client {
     fn connect(dialect: Dialect) -> Client {
         let (io, server) = tokio::io::duplex(4096);
-        tokio::spawn(forward::serve(
-            server,
-            dialect,
-            Arc::new(Fake::default()),
-            SandboxId("box".into()),
-        ));
+        tokio::spawn(forward::serve(server, dialect, Arc::new(Fake::default()), SandboxId("box".into())));
         let tunnel =
             (dialect == Dialect::Tunnel).then(|| websocket::Connection::new(websocket::Role::Client, 5));
-        Client {
-            io,
-            machine: Connection::new(Role::Client),
-            tunnel,
-        }
+        Client { io, machine: Connection::new(Role::Client), tunnel }
     }
 
     fn open(&mut self, port: &str, request: &str) -> (StreamId, StreamId) {
         let mut open = |kind| {
-            self.machine.open(&Headers::from([
-                ("streamType", kind),
-                ("port", port),
-                ("requestID", request),
-            ]))
+            self.machine.open(&Headers::from([("streamType", kind), ("port", port), ("requestID", request)]))
         };
         (open("error"), open("data"))
     }
@@ -71,9 +58,7 @@ impl Client {
                 Some(tunnel) => {
                     tunnel.handle(&buffer[..read]).unwrap();
                     while let Some(event) = tunnel.poll_event() {
-                        let websocket::Event::Binary(bytes) = event else {
-                            panic!("{event:?}")
-                        };
+                        let websocket::Event::Binary(bytes) = event else { panic!("{event:?}") };
                         self.machine.handle(&bytes).unwrap();
                     }
                 }
@@ -103,10 +88,7 @@ async fn a_closed_port_is_told_on_the_error_stream() {
     let (error, _) = client.open("9999", "0");
     client.flush().await;
     let text = String::from_utf8(client.read_all(error).await).unwrap();
-    assert!(
-        text.starts_with("error forwarding port 9999 to pod box, uid : dial tcp4"),
-        "{text}"
-    );
+    assert!(text.starts_with("error forwarding port 9999 to pod box, uid : dial tcp4"), "{text}");
     let (_, data) = client.open("8080", "1");
     client.machine.send(data, b"hello");
     client.machine.finish(data);

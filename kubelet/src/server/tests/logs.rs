@@ -40,11 +40,7 @@ fn world() -> World {
         node_name: "n".into(),
         pods: Box::new(Vec::new),
     };
-    World {
-        folder,
-        fake,
-        handlers,
-    }
+    World { folder, fake, handlers }
 }
 
 impl World {
@@ -54,24 +50,15 @@ impl World {
 
     async fn get(&self, pod: &str, container: &str, query: &str) -> Result<String, String> {
         let answer = log_stream::handle(&self.handlers, "ns", pod, container, Some(query)).await;
-        let body = answer
-            .map_err(|rejection| format!("{} {}", rejection.0.as_u16(), rejection.1))?
-            .into_body();
-        let bytes = body
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?
-            .to_bytes();
+        let body =
+            answer.map_err(|rejection| format!("{} {}", rejection.0.as_u16(), rejection.1))?.into_body();
+        let bytes = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
         Ok(String::from_utf8(bytes.to_vec()).unwrap())
     }
 }
 
 fn write(path: &Path, lines: std::ops::Range<usize>) {
-    let mut file = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .unwrap();
+    let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
     for line in lines {
         writeln!(file, "2026-01-01T00:00:{:02}Z stdout F line {line}", line % 60).unwrap();
     }
@@ -86,26 +73,11 @@ async fn the_wanted_part_of_a_log() {
     let world = world();
     world.write(0..5000);
     assert_eq!(world.get("p1", "main", "").await.unwrap(), lines(0..5000));
-    assert_eq!(
-        world.get("p1", "main", "tailLines=3").await.unwrap(),
-        lines(4997..5000)
-    );
-    assert_eq!(
-        world.get("p1", "main", "tailLines=4000").await.unwrap(),
-        lines(1000..5000)
-    );
+    assert_eq!(world.get("p1", "main", "tailLines=3").await.unwrap(), lines(4997..5000));
+    assert_eq!(world.get("p1", "main", "tailLines=4000").await.unwrap(), lines(1000..5000));
     assert_eq!(world.get("p1", "main", "tailLines=0").await.unwrap(), "");
-    assert_eq!(
-        world.get("p1", "main", "limitBytes=10").await.unwrap(),
-        "line 0\nlin"
-    );
-    assert_eq!(
-        world
-            .get("p1", "main", "sinceTime=2099-01-01T00:00:00Z")
-            .await
-            .unwrap(),
-        ""
-    );
+    assert_eq!(world.get("p1", "main", "limitBytes=10").await.unwrap(), "line 0\nlin");
+    assert_eq!(world.get("p1", "main", "sinceTime=2099-01-01T00:00:00Z").await.unwrap(), "");
 }
 
 #[tokio::test]
@@ -113,25 +85,10 @@ async fn refusals() {
     let world = world();
     for (pod, container, query, expected) in [
         ("p1", "main", "", "500 unable to retrieve container logs for c1: "),
-        (
-            "p1",
-            "nosuch",
-            "",
-            "400 container \"nosuch\" in pod \"p1\" is not available",
-        ),
-        (
-            "p1",
-            "main",
-            "previous=true",
-            "400 previous terminated container \"main\" in pod \"p1\" not found",
-        ),
+        ("p1", "nosuch", "", "400 container \"nosuch\" in pod \"p1\" is not available"),
+        ("p1", "main", "previous=true", "400 previous terminated container \"main\" in pod \"p1\" not found"),
         ("p2", "nosuch", "", "404 pod \"p2\" not found"),
-        (
-            "p1",
-            "main",
-            "tailLines=x",
-            "400 tailLines: \"x\" is not a number",
-        ),
+        ("p1", "main", "tailLines=x", "400 tailLines: \"x\" is not a number"),
         (
             "p1",
             "main",
@@ -148,14 +105,8 @@ async fn refusals() {
 async fn following_survives_a_rotation_and_ends_with_the_container() {
     let world = world();
     world.write(0..10);
-    let answer = log_stream::handle(
-        &world.handlers,
-        "ns",
-        "p1",
-        "main",
-        Some("follow=true&tailLines=2"),
-    )
-    .await;
+    let answer =
+        log_stream::handle(&world.handlers, "ns", "p1", "main", Some("follow=true&tailLines=2")).await;
     let mut body = answer.map_err(|rejection| rejection.1).unwrap().into_body();
     let mut seen = String::new();
     let path = world.folder.path().join("0.log");

@@ -3,10 +3,7 @@ use super::*;
 /// `address port/protocol scope -> backends`, one line for each frontend.
 fn dump(service: &str, slices: &[&str]) -> Vec<String> {
     let service: Service = serde_json::from_str(service).unwrap();
-    let slices: Vec<_> = slices
-        .iter()
-        .map(|text| Arc::new(serde_json::from_str(text).unwrap()))
-        .collect();
+    let slices: Vec<_> = slices.iter().map(|text| Arc::new(serde_json::from_str(text).unwrap())).collect();
     frontends(&service, &slices, "here").iter().map(line).collect()
 }
 
@@ -24,22 +21,12 @@ fn line(frontend: &Frontend) -> String {
         "{address}:{}/{} {} -> {}",
         u16::from_be(frontend.key.port),
         frontend.port.protocol.as_str(),
-        if frontend.key.scope == scope::INTERNAL {
-            "in"
-        } else {
-            "out"
-        },
+        if frontend.key.scope == scope::INTERNAL { "in" } else { "out" },
         backends.join(" "),
     );
     for (is_set, word) in [
-        (
-            frontend.flags & service_flag::DROP_IF_EMPTY != 0,
-            " drop".to_owned(),
-        ),
-        (
-            frontend.affinity_seconds != 0,
-            format!(" affinity={}", frontend.affinity_seconds),
-        ),
+        (frontend.flags & service_flag::DROP_IF_EMPTY != 0, " drop".to_owned()),
+        (frontend.affinity_seconds != 0, format!(" affinity={}", frontend.affinity_seconds)),
     ] {
         if is_set {
             line.push_str(&word);
@@ -65,22 +52,14 @@ fn tables() {
     let port = r#""ports":[{"port":80}]"#;
     let node_port = r#""type":"NodePort","ports":[{"port":80,"nodePort":30080}]"#;
     for (extra, slices, expected) in [
-        (
-            port.to_owned(),
-            &[SLICE][..],
-            &["10.96.0.9:80/TCP in -> 10.244.0.2:8080 10.244.1.2:8080"][..],
-        ),
+        (port.to_owned(), &[SLICE][..], &["10.96.0.9:80/TCP in -> 10.244.0.2:8080 10.244.1.2:8080"][..]),
         (port.to_owned(), &[], &["10.96.0.9:80/TCP in ->"]),
         (
             format!(r#"{port},"internalTrafficPolicy":"Local""#),
             &[SLICE],
             &["10.96.0.9:80/TCP in -> 10.244.0.2:8080 drop"],
         ),
-        (
-            format!(r#"{port},"internalTrafficPolicy":"Local""#),
-            &[],
-            &["10.96.0.9:80/TCP in ->"],
-        ),
+        (format!(r#"{port},"internalTrafficPolicy":"Local""#), &[], &["10.96.0.9:80/TCP in ->"]),
         (
             format!(r#"{node_port},"externalTrafficPolicy":"Local""#),
             &[SLICE],
@@ -99,16 +78,8 @@ fn tables() {
                 "192.0.2.7:80/TCP out -> 10.244.0.2:8080 10.244.1.2:8080 affinity=10800",
             ],
         ),
-        (
-            r#""ports":[{"port":80,"protocol":"UDP"}]"#.to_owned(),
-            &[SLICE],
-            &["10.96.0.9:80/UDP in ->"],
-        ),
-        (
-            r#""ports":[{"port":80,"protocol":"SCTP"}]"#.to_owned(),
-            &[SLICE],
-            &[],
-        ),
+        (r#""ports":[{"port":80,"protocol":"UDP"}]"#.to_owned(), &[SLICE], &["10.96.0.9:80/UDP in ->"]),
+        (r#""ports":[{"port":80,"protocol":"SCTP"}]"#.to_owned(), &[SLICE], &[]),
     ] {
         assert_eq!(dump(&spec(&extra), slices), expected, "{extra}");
     }
@@ -125,14 +96,8 @@ fn terminating_endpoints_serve_only_where_none_is_ready() {
         )
     };
     let service = spec(r#""ports":[{"port":80}]"#);
-    assert_eq!(
-        dump(&service, &[&slice(true)]),
-        ["10.96.0.9:80/TCP in -> 10.244.0.2:8080"]
-    );
-    assert_eq!(
-        dump(&service, &[&slice(false)]),
-        ["10.96.0.9:80/TCP in -> 10.244.0.3:8080"]
-    );
+    assert_eq!(dump(&service, &[&slice(true)]), ["10.96.0.9:80/TCP in -> 10.244.0.2:8080"]);
+    assert_eq!(dump(&service, &[&slice(false)]), ["10.96.0.9:80/TCP in -> 10.244.0.3:8080"]);
 }
 
 #[test]

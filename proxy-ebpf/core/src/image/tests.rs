@@ -39,13 +39,7 @@ struct Maps {
 impl Maps {
     fn new() -> Maps {
         let backends = vec![Backend::default(); 64];
-        Maps {
-            pinned: Pinned {
-                services: Vec::new(),
-                list: vec![0; 64],
-                backends,
-            },
-        }
+        Maps { pinned: Pinned { services: Vec::new(), list: vec![0; 64], backends } }
     }
 
     /// Applies the changes and checks after each one that no reader could meet a dead reference.
@@ -79,10 +73,7 @@ impl Maps {
             }
             for (_, value) in &pinned.services {
                 for id in &pinned.list[value.list as usize..(value.list + value.count) as usize] {
-                    assert_eq!(
-                        pinned.backends[*id as usize].live, 1,
-                        "a service names backend {id}"
-                    );
+                    assert_eq!(pinned.backends[*id as usize].live, 1, "a service names backend {id}");
                 }
             }
         }
@@ -94,46 +85,17 @@ impl Maps {
 fn a_service_grows_shrinks_and_goes() {
     let (mut image, mut maps) = (Image::default(), Maps::new());
     let mut step = |backends: Option<&[u8]>, now: u64, expected: &[&str]| {
-        let frontends: Vec<Frontend> = backends
-            .map(|backends| frontend("a", backends))
-            .into_iter()
-            .collect();
+        let frontends: Vec<Frontend> = backends.map(|backends| frontend("a", backends)).into_iter().collect();
         let (changes, full) = image.sync(&name("a"), &frontends, now);
         assert!(full.is_empty());
         assert_eq!(maps.apply(changes), expected);
     };
-    step(
-        Some(&[1, 2]),
-        0,
-        &[
-            "backend 1 set g1",
-            "backend 2 set g1",
-            "list 0 [1, 2]",
-            "service 0+2",
-        ],
-    );
+    step(Some(&[1, 2]), 0, &["backend 1 set g1", "backend 2 set g1", "list 0 [1, 2]", "service 0+2"]);
     step(Some(&[1, 2]), 1, &[]);
-    step(
-        Some(&[2, 3]),
-        2,
-        &[
-            "backend 3 set g1",
-            "list 2 [2, 3]",
-            "service 2+2",
-            "backend 1 clear g1",
-        ],
-    );
-    step(
-        Some(&[]),
-        3,
-        &["service 0+0", "backend 2 clear g1", "backend 3 clear g1"],
-    );
+    step(Some(&[2, 3]), 2, &["backend 3 set g1", "list 2 [2, 3]", "service 2+2", "backend 1 clear g1"]);
+    step(Some(&[]), 3, &["service 0+0", "backend 2 clear g1", "backend 3 clear g1"]);
     // Regions rested; ids still rest.
-    step(
-        Some(&[1]),
-        5000,
-        &["backend 4 set g1", "list 0 [4]", "service 0+1"],
-    );
+    step(Some(&[1]), 5000, &["backend 4 set g1", "list 0 [4]", "service 0+1"]);
     step(None, 5001, &["remove", "backend 4 clear g1"]);
 }
 
@@ -144,10 +106,7 @@ fn services_share_a_backend_until_the_last_lets_go() {
     let shared = image.sync(&name("b"), &[frontend("b", &[1])], 0).0;
     assert_eq!(maps.apply(shared), ["list 1 [1]", "service 1+1"]);
     assert_eq!(maps.apply(image.sync(&name("a"), &[], 0).0), ["remove"]);
-    assert_eq!(
-        maps.apply(image.sync(&name("b"), &[], 0).0),
-        ["remove", "backend 1 clear g1"]
-    );
+    assert_eq!(maps.apply(image.sync(&name("b"), &[], 0).0), ["remove", "backend 1 clear g1"]);
 }
 
 #[test]
@@ -157,22 +116,13 @@ fn a_restart_changes_nothing_that_is_right_and_sweeps_what_is_not() {
         maps.apply(image.sync(&name(service), &[frontend(service, &[1, 2])], 0).0);
     }
     let mut again = Image::restore(&maps.pinned);
-    assert!(
-        maps.apply(again.sync(&name("a"), &[frontend("a", &[1, 2])], 0).0)
-            .is_empty()
-    );
+    assert!(maps.apply(again.sync(&name("a"), &[frontend("a", &[1, 2])], 0).0).is_empty());
     // "b" was deleted while no daemon ran.
     assert_eq!(maps.apply(again.sweep(0)), ["remove"]);
     let changed = again.sync(&name("a"), &[frontend("a", &[3])], 0).0;
     assert_eq!(
         maps.apply(changed),
-        [
-            "backend 3 set g1",
-            "list 4 [3]",
-            "service 4+1",
-            "backend 1 clear g1",
-            "backend 2 clear g1"
-        ]
+        ["backend 3 set g1", "list 4 [3]", "service 4+1", "backend 1 clear g1", "backend 2 clear g1"]
     );
 }
 
@@ -190,14 +140,7 @@ fn ids_in_pinned_maps_are_not_given_twice() {
 fn a_contradictory_element_is_rewritten() {
     let mut maps = Maps::new();
     let key = frontend("a", &[]).key;
-    maps.pinned.services.push((
-        key,
-        ServiceValue {
-            list: 60,
-            count: 9,
-            ..ServiceValue::default()
-        },
-    ));
+    maps.pinned.services.push((key, ServiceValue { list: 60, count: 9, ..ServiceValue::default() }));
     let mut image = Image::restore(&maps.pinned);
     maps.pinned.services.clear();
     let lines = maps.apply(image.sync(&name("a"), &[frontend("a", &[1])], 0).0);

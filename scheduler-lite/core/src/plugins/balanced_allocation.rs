@@ -34,10 +34,7 @@ impl Plugin for NodeResourcesBalancedAllocation {
             let gain = balance(share(row, true)) - balance(share(row, false));
             MAX_NODE_SCORE / 2 + (MAX_NODE_SCORE / 2 + gain) / 2
         };
-        Some(Score {
-            of: Box::new(of),
-            normalize: Normalize::AsIs,
-        })
+        Some(Score { of: Box::new(of), normalize: Normalize::AsIs })
     }
 }
 

@@ -48,11 +48,7 @@ fn prospect(snapshot: &Snapshot, pod: &Pod, row: Row, refusal: &Refusal) -> &'st
         Code::UnschedulableAndUnresolvable => NOT_HELPFUL,
         Code::Unschedulable => {
             let mut others = snapshot.pods_on(snapshot.name(row));
-            if others.any(|other| priority(other) < priority(pod)) {
-                NOT_DONE
-            } else {
-                NO_VICTIMS
-            }
+            if others.any(|other| priority(other) < priority(pod)) { NOT_DONE } else { NO_VICTIMS }
         }
     }
 }

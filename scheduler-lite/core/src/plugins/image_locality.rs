@@ -23,15 +23,9 @@ impl Plugin for ImageLocality {
 
     fn score<'a>(&self, snapshot: &'a Snapshot, pod: &'a Pod) -> Option<Score<'a>> {
         let spec = &pod.spec;
-        let containers = spec
-            .init_containers
-            .iter()
-            .chain(&spec.containers)
-            .map(|container| &container.image);
-        let volumes = spec
-            .volumes
-            .iter()
-            .filter_map(|volume| Some(&volume.image.as_ref()?.reference));
+        let containers =
+            spec.init_containers.iter().chain(&spec.containers).map(|container| &container.image);
+        let volumes = spec.volumes.iter().filter_map(|volume| Some(&volume.image.as_ref()?.reference));
         let mut present: BTreeMap<Row, i64> = BTreeMap::new();
         for image in containers.chain(volumes) {
             let Some(sizes) = snapshot.image(image) else {
@@ -51,9 +45,6 @@ impl Plugin for ImageLocality {
             let size = present.get(&row).copied().unwrap_or(0).clamp(LEAST, most);
             MAX_NODE_SCORE * (size - LEAST) / (most - LEAST)
         };
-        Some(Score {
-            of: Box::new(of),
-            normalize: Normalize::AsIs,
-        })
+        Some(Score { of: Box::new(of), normalize: Normalize::AsIs })
     }
 }

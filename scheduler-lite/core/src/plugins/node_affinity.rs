@@ -26,10 +26,7 @@ impl Plugin for NodeAffinity {
         let names = required.names();
         let check = Box::new(move |row| match required.accepts(snapshot.node(row)) {
             true => Ok(()),
-            false => Err(Refusal::unresolvable(
-                NAME,
-                "node(s) didn't match Pod's node affinity/selector",
-            )),
+            false => Err(Refusal::unresolvable(NAME, "node(s) didn't match Pod's node affinity/selector")),
         });
         match names {
             None => PreFilter::Filter(check),
@@ -54,10 +51,7 @@ impl Plugin for NodeAffinity {
             let liked = preferred.iter().filter(|(_, term)| term.accepts(node));
             liked.map(|(weight, _)| weight).sum()
         };
-        Some(Score {
-            of: Box::new(of),
-            normalize: Normalize::LargestIsBest,
-        })
+        Some(Score { of: Box::new(of), normalize: Normalize::LargestIsBest })
     }
 
     /// A preference that somebody wrote down means more than a tidy distribution.
@@ -94,18 +88,10 @@ struct Term<'a> {
 
 impl<'a> Required<'a> {
     fn of(pod: &'a Pod) -> Required<'a> {
-        let required = affinity(pod).and_then(|affinity| {
-            affinity
-                .required_during_scheduling_ignored_during_execution
-                .as_ref()
-        });
-        let terms = required.map(|selector| {
-            selector
-                .node_selector_terms
-                .iter()
-                .filter_map(Term::read)
-                .collect()
-        });
+        let required = affinity(pod)
+            .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+        let terms =
+            required.map(|selector| selector.node_selector_terms.iter().filter_map(Term::read).collect());
         Required { pod, terms }
     }
 
@@ -115,17 +101,8 @@ impl<'a> Required<'a> {
 
     fn accepts(&self, node: &Node) -> bool {
         let labels = &node.metadata.labels;
-        let selected = self
-            .pod
-            .spec
-            .node_selector
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value));
-        selected
-            && self
-                .terms
-                .as_ref()
-                .is_none_or(|terms| terms.iter().any(|term| term.accepts(node)))
+        let selected = self.pod.spec.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
+        selected && self.terms.as_ref().is_none_or(|terms| terms.iter().any(|term| term.accepts(node)))
     }
 
     /// The only names that can be accepted, if every term names its nodes.
@@ -145,30 +122,17 @@ impl<'a> Term<'a> {
             return None;
         }
         let labels: Option<Vec<Requirement>> = term.match_expressions.iter().map(requirement).collect();
-        Some(Term {
-            labels: labels?,
-            fields: &term.match_fields,
-        })
+        Some(Term { labels: labels?, fields: &term.match_fields })
     }
 
     fn accepts(&self, node: &Node) -> bool {
-        self.labels
-            .iter()
-            .all(|requirement| requirement.matches(&node.metadata.labels))
-            && self
-                .fields
-                .iter()
-                .all(|field| accepts_field(field, &node.metadata.name))
+        self.labels.iter().all(|requirement| requirement.matches(&node.metadata.labels))
+            && self.fields.iter().all(|field| accepts_field(field, &node.metadata.name))
     }
 
     fn names(&self) -> Option<BTreeSet<String>> {
-        let lists = self
-            .fields
-            .iter()
-            .filter(|field| field.key == "metadata.name" && field.operator == "In");
-        lists
-            .map(|field| field.values.iter().cloned().collect::<BTreeSet<String>>())
-            .reduce(|a, b| &a & &b)
+        let lists = self.fields.iter().filter(|field| field.key == "metadata.name" && field.operator == "In");
+        lists.map(|field| field.values.iter().cloned().collect::<BTreeSet<String>>()).reduce(|a, b| &a & &b)
     }
 }
 

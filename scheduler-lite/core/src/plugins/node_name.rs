@@ -22,10 +22,7 @@ impl Plugin for NodeName {
         let wanted = snapshot.row(wanted);
         PreFilter::Filter(Box::new(move |row| match wanted == Some(row) {
             true => Ok(()),
-            false => Err(Refusal::unresolvable(
-                NAME,
-                "node(s) didn't match the requested node name",
-            )),
+            false => Err(Refusal::unresolvable(NAME, "node(s) didn't match the requested node name")),
         }))
     }
 

@@ -20,14 +20,12 @@ impl Plugin for NodePorts {
         if wanted.is_empty() {
             return PreFilter::Skip;
         }
-        PreFilter::Filter(Box::new(move |row| {
-            match any_conflict(&wanted, snapshot.ports(row)) {
-                true => Err(Refusal::unschedulable(
-                    NAME,
-                    "node(s) didn't have free ports for the requested pod ports",
-                )),
-                false => Ok(()),
-            }
+        PreFilter::Filter(Box::new(move |row| match any_conflict(&wanted, snapshot.ports(row)) {
+            true => Err(Refusal::unschedulable(
+                NAME,
+                "node(s) didn't have free ports for the requested pod ports",
+            )),
+            false => Ok(()),
         }))
     }
 
@@ -41,7 +39,5 @@ impl Plugin for NodePorts {
 }
 
 fn any_conflict(wanted: &[HostPort], used: &[HostPort]) -> bool {
-    wanted
-        .iter()
-        .any(|port| used.iter().any(|other| port.conflicts_with(other)))
+    wanted.iter().any(|port| used.iter().any(|other| port.conflicts_with(other)))
 }

@@ -37,11 +37,9 @@ impl Plugin for NodeResourcesFit {
                 column: snapshot.column(resource),
             })
             .collect();
-        PreFilter::Filter(Box::new(move |row| {
-            match wanted.iter().all(|wanted| wanted.fits(row)) {
-                true => Ok(()),
-                false => Err(refusal(&wanted, row)),
-            }
+        PreFilter::Filter(Box::new(move |row| match wanted.iter().all(|wanted| wanted.fits(row)) {
+            true => Ok(()),
+            false => Err(refusal(&wanted, row)),
         }))
     }
 
@@ -49,11 +47,7 @@ impl Plugin for NodeResourcesFit {
         let assumed = Requests::of(pod).assumed;
         let sides = [
             (snapshot.column(CPU), snapshot.assumed_cpu(), assumed.get(CPU)),
-            (
-                snapshot.column(MEMORY),
-                snapshot.assumed_memory(),
-                assumed.get(MEMORY),
-            ),
+            (snapshot.column(MEMORY), snapshot.assumed_memory(), assumed.get(MEMORY)),
         ];
         let of = move |row: Row| {
             let free = sides.iter().filter_map(|(column, used, amount)| {
@@ -63,10 +57,7 @@ impl Plugin for NodeResourcesFit {
             let (sum, count) = free.fold((0, 0), |(sum, count), share| (sum + share, count + 1));
             if count == 0 { 0 } else { sum / count }
         };
-        Some(Score {
-            of: Box::new(of),
-            normalize: Normalize::AsIs,
-        })
+        Some(Score { of: Box::new(of), normalize: Normalize::AsIs })
     }
 
     fn may_help(&self, pod: &Pod, event: ClusterEvent<'_>) -> bool {
@@ -74,20 +65,15 @@ impl Plugin for NodeResourcesFit {
         match event {
             ClusterEvent::NodeAdded(node) => could_hold(node, &wanted),
             ClusterEvent::NodeUpdated { old, new } => {
-                let (before, after) = (
-                    Amounts::read(&old.status.allocatable),
-                    Amounts::read(&new.status.allocatable),
-                );
-                let grew = wanted
-                    .iter()
-                    .any(|(name, amount)| amount > 0 && after.get(name) > before.get(name));
+                let (before, after) =
+                    (Amounts::read(&old.status.allocatable), Amounts::read(&new.status.allocatable));
+                let grew =
+                    wanted.iter().any(|(name, amount)| amount > 0 && after.get(name) > before.get(name));
                 grew && could_hold(new, &wanted)
             }
             ClusterEvent::PodLeft(gone) => {
                 let freed = Requests::of(gone).exact;
-                wanted
-                    .iter()
-                    .any(|(name, amount)| amount > 0 && freed.get(name) > 0)
+                wanted.iter().any(|(name, amount)| amount > 0 && freed.get(name) > 0)
             }
         }
     }
@@ -117,25 +103,18 @@ impl Wanted<'_> {
 fn refusal(wanted: &[Wanted<'_>], row: Row) -> Refusal {
     let missing: Vec<&Wanted<'_>> = wanted.iter().filter(|wanted| !wanted.fits(row)).collect();
     // A node that may run no pod at all is resolvable upstream; only amounts of real resources rule a node out for good.
-    let hopeless = missing
-        .iter()
-        .any(|wanted| wanted.resource != PODS && wanted.amount > wanted.allocatable(row));
+    let hopeless =
+        missing.iter().any(|wanted| wanted.resource != PODS && wanted.amount > wanted.allocatable(row));
     Refusal {
         plugin: NAME,
-        code: if hopeless {
-            Code::UnschedulableAndUnresolvable
-        } else {
-            Code::Unschedulable
-        },
+        code: if hopeless { Code::UnschedulableAndUnresolvable } else { Code::Unschedulable },
         reasons: missing.iter().map(|wanted| wanted.reason()).collect(),
     }
 }
 
 fn could_hold(node: &Node, wanted: &Amounts) -> bool {
     let allocatable = Amounts::read(&node.status.allocatable);
-    wanted
-        .iter()
-        .all(|(name, amount)| amount <= allocatable.get(name))
+    wanted.iter().all(|(name, amount)| amount <= allocatable.get(name))
 }
 
 fn free_share(allocatable: i64, used: i64) -> i64 {

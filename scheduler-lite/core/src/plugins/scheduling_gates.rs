@@ -15,18 +15,10 @@ impl Plugin for SchedulingGates {
     }
 
     fn pre_enqueue(&self, pod: &Pod) -> Result<(), Refusal> {
-        let gates: Vec<&str> = pod
-            .spec
-            .scheduling_gates
-            .iter()
-            .map(|gate| gate.name.as_str())
-            .collect();
+        let gates: Vec<&str> = pod.spec.scheduling_gates.iter().map(|gate| gate.name.as_str()).collect();
         if gates.is_empty() {
             return Ok(());
         }
-        Err(Refusal::unresolvable(
-            NAME,
-            format!("waiting for scheduling gates: [{}]", gates.join(" ")),
-        ))
+        Err(Refusal::unresolvable(NAME, format!("waiting for scheduling gates: [{}]", gates.join(" "))))
     }
 }

@@ -18,11 +18,8 @@ impl Plugin for TaintToleration {
     }
 
     fn pre_filter<'a>(&self, snapshot: &'a Snapshot, pod: &'a Pod) -> PreFilter<'a> {
-        let refused: Vec<bool> = snapshot
-            .taint_lists()
-            .iter()
-            .map(|taints| has_untolerated(taints, pod))
-            .collect();
+        let refused: Vec<bool> =
+            snapshot.taint_lists().iter().map(|taints| has_untolerated(taints, pod)).collect();
         if !refused.contains(&true) {
             return PreFilter::Skip;
         }

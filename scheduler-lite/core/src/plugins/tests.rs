@@ -13,32 +13,13 @@ use kedge_api::Pod;
 fn verdict(lines: &[&str], pod: &Pod) -> String {
     let explanation = explain(&snapshot(lines), pod, 0);
     if let Some(refusal) = explanation.rejected {
-        return format!(
-            "{} {:?}: {}",
-            refusal.plugin,
-            refusal.code,
-            refusal.reasons.join(", ")
-        );
+        return format!("{} {:?}: {}", refusal.plugin, refusal.code, refusal.reasons.join(", "));
     }
-    let refusals = explanation.nodes[0]
-        .filters
-        .iter()
-        .filter_map(|(_, verdict)| verdict.as_ref().err());
+    let refusals = explanation.nodes[0].filters.iter().filter_map(|(_, verdict)| verdict.as_ref().err());
     let texts: Vec<String> = refusals
-        .map(|refusal| {
-            format!(
-                "{} {:?}: {}",
-                refusal.plugin,
-                refusal.code,
-                refusal.reasons.join(", ")
-            )
-        })
+        .map(|refusal| format!("{} {:?}: {}", refusal.plugin, refusal.code, refusal.reasons.join(", ")))
         .collect();
-    if texts.is_empty() {
-        "ok".to_owned()
-    } else {
-        texts.join("; ")
-    }
+    if texts.is_empty() { "ok".to_owned() } else { texts.join("; ") }
 }
 
 fn check(lines: &[&str], text: &str, expected: &str) {
@@ -52,11 +33,7 @@ fn node_resources_fit() {
     check(&["a cpu=1 memory=1Gi"], "p cpu=1 memory=1Gi", "ok");
     check(&["a"], "p", "ok");
     check(&["a cpu=1"], "p cpu=1001m", &format!("{never}Insufficient cpu"));
-    check(
-        &["a cpu=2", "x cpu=1 on=a"],
-        "p cpu=1001m",
-        &format!("{no}Insufficient cpu"),
-    );
+    check(&["a cpu=2", "x cpu=1 on=a"], "p cpu=1001m", &format!("{no}Insufficient cpu"));
     check(&["a cpu=2", "x cpu=1 on=a phase=Failed"], "p cpu=2", "ok");
     check(
         &["a cpu=1 memory=1Gi"],
@@ -64,11 +41,7 @@ fn node_resources_fit() {
         &format!("{never}Insufficient cpu, Insufficient memory"),
     );
     check(&["a pods=1", "x on=a"], "p", &format!("{no}Too many pods"));
-    check(
-        &["a cpu=1"],
-        "p example.com/gpu=1",
-        &format!("{never}Insufficient example.com/gpu"),
-    );
+    check(&["a cpu=1"], "p example.com/gpu=1", &format!("{never}Insufficient example.com/gpu"));
     check(
         &["a example.com/gpu=1", "x example.com/gpu=1 on=a"],
         "p example.com/gpu=1",
@@ -94,16 +67,8 @@ fn node_name() {
 
 #[test]
 fn node_unschedulable() {
-    check(
-        &["a cordoned"],
-        "p",
-        "NodeUnschedulable UnschedulableAndUnresolvable: node(s) were unschedulable",
-    );
-    check(
-        &["a cordoned"],
-        "p tolerates=node.kubernetes.io/unschedulable::NoSchedule",
-        "ok",
-    );
+    check(&["a cordoned"], "p", "NodeUnschedulable UnschedulableAndUnresolvable: node(s) were unschedulable");
+    check(&["a cordoned"], "p tolerates=node.kubernetes.io/unschedulable::NoSchedule", "ok");
 }
 
 #[test]
@@ -116,10 +81,7 @@ fn taint_toleration() {
     check(&["a taint=k:v:NoSchedule"], "p tolerates=k:v:", "ok");
     check(&["a taint=k:v:PreferNoSchedule"], "p", "ok");
     let all = pod_with(json!({"tolerations": [{"operator": "Exists"}]}));
-    assert_eq!(
-        verdict(&["a taint=k:v:NoSchedule taint=l:w:NoExecute"], &all),
-        "ok"
-    );
+    assert_eq!(verdict(&["a taint=k:v:NoSchedule taint=l:w:NoExecute"], &all), "ok");
 }
 
 #[test]
@@ -176,20 +138,14 @@ fn node_affinity() {
 fn node_affinity_by_name() {
     let field = |operator: &str, names: &[&str]| json!({"key": "metadata.name", "operator": operator, "values": names});
     let daemon = affine(json!([{"matchFields": [field("In", &["b"])]}]));
-    assert_eq!(
-        decide(&snapshot(&["a", "b", "c"]), &daemon, 0).outcome,
-        Outcome::Node("b".into())
-    );
+    assert_eq!(decide(&snapshot(&["a", "b", "c"]), &daemon, 0).outcome, Outcome::Node("b".into()));
     assert_eq!(
         decide(&snapshot(&["a", "b", "c"]), &daemon, 0).filtered,
         1,
         "the other nodes are not even asked"
     );
     let elsewhere = affine(json!([{"matchFields": [field("NotIn", &["a"])]}]));
-    assert_eq!(
-        decide(&snapshot(&["a", "b"]), &elsewhere, 0).outcome,
-        Outcome::Node("b".into())
-    );
+    assert_eq!(decide(&snapshot(&["a", "b"]), &elsewhere, 0).outcome, Outcome::Node("b".into()));
     let torn = affine(json!([{"matchFields": [field("In", &["a"]), field("In", &["b"])]}]));
     assert_eq!(
         verdict(&["a"], &torn),
@@ -208,13 +164,7 @@ fn check_message(lines: &[&str], pod: &Pod, expected: &str) {
 fn messages() {
     let tail = "no new claims to deallocate, preemption:";
     check_message(
-        &[
-            "a cpu=1",
-            "b cpu=1",
-            "c cpu=8 cordoned",
-            "d cpu=8",
-            "x cpu=8 on=d",
-        ],
+        &["a cpu=1", "b cpu=1", "c cpu=8 cordoned", "d cpu=8", "x cpu=8 on=d"],
         &pod("p cpu=2"),
         &format!(
             "0/4 nodes are available: 1 node(s) were unschedulable, 3 Insufficient cpu. {tail} 0/4 nodes are available: \
@@ -243,127 +193,54 @@ fn check_scores(lines: &[&str], pod: &Pod, plugin: &str, expected: &[i64]) {
     let scores: Vec<i64> = explanation
         .nodes
         .iter()
-        .flat_map(|node| {
-            node.scores
-                .iter()
-                .filter(|(name, _)| *name == plugin)
-                .map(|(_, score)| *score)
-        })
+        .flat_map(|node| node.scores.iter().filter(|(name, _)| *name == plugin).map(|(_, score)| *score))
         .collect();
     assert_eq!(scores, expected, "{lines:?}");
 }
 
 #[test]
 fn scores() {
-    let nodes = [
-        "a cpu=4 memory=4Gi",
-        "b cpu=4 memory=4Gi",
-        "x cpu=2 memory=2Gi on=b",
-    ];
+    let nodes = ["a cpu=4 memory=4Gi", "b cpu=4 memory=4Gi", "x cpu=2 memory=2Gi on=b"];
     check_scores(&nodes, &pod("p cpu=1 memory=1Gi"), "NodeResourcesFit", &[75, 25]);
     let balance = "NodeResourcesBalancedAllocation";
-    check_scores(
-        &["a cpu=4 memory=4Gi"],
-        &pod("p cpu=1 memory=1Gi"),
-        balance,
-        &[75],
-    );
+    check_scores(&["a cpu=4 memory=4Gi"], &pod("p cpu=1 memory=1Gi"), balance, &[75]);
     let lopsided = ["a cpu=4 memory=4Gi", "b cpu=4 memory=4Gi", "x cpu=2 on=b"];
     check_scores(&lopsided, &pod("p memory=2Gi"), balance, &[62, 87]);
     check_scores(&lopsided, &pod("p"), balance, &[]);
-    let tainted = [
-        "a taint=k:v:PreferNoSchedule",
-        "b",
-        "c taint=k:v:PreferNoSchedule taint=l:v:PreferNoSchedule",
-    ];
+    let tainted =
+        ["a taint=k:v:PreferNoSchedule", "b", "c taint=k:v:PreferNoSchedule taint=l:v:PreferNoSchedule"];
     check_scores(&tainted, &pod("p"), "TaintToleration", &[150, 300, 0]);
-    check_scores(
-        &tainted,
-        &pod("p tolerates=k:v:PreferNoSchedule"),
-        "TaintToleration",
-        &[300, 300, 0],
-    );
+    check_scores(&tainted, &pod("p tolerates=k:v:PreferNoSchedule"), "TaintToleration", &[300, 300, 0]);
     let images = ["a image=i:latest@1048576000", "b"];
     check_scores(&images, &pod("p image=i"), "ImageLocality", &[48, 0]);
     let liked = |key: &str, weight: i64| json!({"weight": weight, "preference": {"matchExpressions": [{"key": key, "operator": "Exists"}]}});
     let preferred =
         json!({"preferredDuringSchedulingIgnoredDuringExecution": [liked("x", 10), liked("y", 40)]});
     let pod = pod_with(json!({"affinity": {"nodeAffinity": preferred}}));
-    check_scores(
-        &["a label=x:1", "b label=x:1 label=y:1", "c"],
-        &pod,
-        "NodeAffinity",
-        &[40, 200, 0],
-    );
+    check_scores(&["a label=x:1", "b label=x:1 label=y:1", "c"], &pod, "NodeAffinity", &[40, 200, 0]);
 }
 
 fn check_hint(plugin: &str, text: &str, event: ClusterEvent<'_>, expected: bool) {
     let plugin: &dyn Plugin = *PLUGINS.iter().find(|known| known.name() == plugin).unwrap();
-    assert_eq!(
-        plugin.may_help(&pod(text), event),
-        expected,
-        "{} {text} {event:?}",
-        plugin.name()
-    );
+    assert_eq!(plugin.may_help(&pod(text), event), expected, "{} {text} {event:?}", plugin.name());
 }
 
 #[test]
 fn hints() {
     let update = |plugin, text, old, new, expected| {
-        check_hint(
-            plugin,
-            text,
-            ClusterEvent::NodeUpdated {
-                old: &node(old),
-                new: &node(new),
-            },
-            expected,
-        );
+        check_hint(plugin, text, ClusterEvent::NodeUpdated { old: &node(old), new: &node(new) }, expected);
     };
     update("NodeUnschedulable", "p", "a cordoned", "a", true);
     update("NodeUnschedulable", "p", "a", "a label=x:y", false);
     update("TaintToleration", "p", "a taint=k:v:NoSchedule", "a", true);
-    update(
-        "TaintToleration",
-        "p",
-        "a taint=k:v:NoSchedule",
-        "a taint=k:w:NoSchedule",
-        false,
-    );
+    update("TaintToleration", "p", "a taint=k:v:NoSchedule", "a taint=k:w:NoSchedule", false);
     update("NodeAffinity", "p selector=x:y", "a", "a label=x:y", true);
-    update(
-        "NodeAffinity",
-        "p selector=x:y",
-        "a label=x:y",
-        "a label=x:y cpu=1",
-        false,
-    );
+    update("NodeAffinity", "p selector=x:y", "a label=x:y", "a label=x:y cpu=1", false);
     update("NodeResourcesFit", "p cpu=2", "a cpu=1", "a cpu=2", true);
-    update(
-        "NodeResourcesFit",
-        "p cpu=2",
-        "a cpu=2",
-        "a cpu=2 label=x:y",
-        false,
-    );
+    update("NodeResourcesFit", "p cpu=2", "a cpu=2", "a cpu=2 label=x:y", false);
     update("NodePorts", "p port=80", "a", "a cpu=1", false);
-    check_hint(
-        "NodePorts",
-        "p port=80",
-        ClusterEvent::PodLeft(&pod("x port=80")),
-        true,
-    );
-    check_hint(
-        "NodePorts",
-        "p port=80",
-        ClusterEvent::PodLeft(&pod("x port=81")),
-        false,
-    );
+    check_hint("NodePorts", "p port=80", ClusterEvent::PodLeft(&pod("x port=80")), true);
+    check_hint("NodePorts", "p port=80", ClusterEvent::PodLeft(&pod("x port=81")), false);
     check_hint("NodeName", "p wants=a", ClusterEvent::NodeAdded(&node("a")), true);
-    check_hint(
-        "NodeName",
-        "p wants=a",
-        ClusterEvent::NodeAdded(&node("b")),
-        false,
-    );
+    check_hint("NodeName", "p wants=a", ClusterEvent::NodeAdded(&node("b")), false);
 }

@@ -83,10 +83,7 @@ pub fn in_lab(attachment: Option<Attachment>, test: impl FnOnce(&mut Lab) + Send
 
 impl Lab {
     fn new(attachment: Option<Attachment>) -> Lab {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let mut roots = Roots::below(dir.path(), "lab");
         roots.node_ip = Some(NODE.into());
@@ -143,13 +140,8 @@ impl Lab {
         if let Some(cgroup) = &self.cgroup {
             datapath.attach_sockets(&cgroup.path).unwrap();
         }
-        let network = self
-            .runtime
-            .block_on(BuiltIn::open(&self.roots, datapath.clone()))
-            .unwrap();
-        self.runtime
-            .block_on(network.set_ranges(vec!["10.244.0.0/24".parse().unwrap()]))
-            .unwrap();
+        let network = self.runtime.block_on(BuiltIn::open(&self.roots, datapath.clone())).unwrap();
+        self.runtime.block_on(network.set_ranges(vec!["10.244.0.0/24".parse().unwrap()])).unwrap();
         self.datapath = Some(datapath);
         self.network = Some(network);
     }
@@ -211,15 +203,10 @@ impl Lab {
                 r#"{{"metadata":{{"name":"crowd-{number}"}},"spec":{{"clusterIP":"{vip}","ports":[{{"name":"t","port":80}}]}}}}"#
             );
             let service: Service = serde_json::from_str(&text).unwrap();
-            let backends: Vec<_> = (0..10)
-                .map(|n| slice(&(Ipv4Addr::new(10, 200 + n, high, low).into(), 80)))
-                .collect();
+            let backends: Vec<_> =
+                (0..10).map(|n| slice(&(Ipv4Addr::new(10, 200 + n, high, low).into(), 80))).collect();
             let wanted = frontends(&service, &backends, "here");
-            changes.extend(
-                self.image
-                    .sync(&(String::new(), format!("crowd-{number}")), &wanted, 0)
-                    .0,
-            );
+            changes.extend(self.image.sync(&(String::new(), format!("crowd-{number}")), &wanted, 0).0);
         }
         let started = std::time::Instant::now();
         self.datapath().apply(&changes).unwrap();
@@ -233,9 +220,7 @@ impl Lab {
         let request = self.attach_request();
         let network = self.network.as_ref().unwrap();
         let started = std::time::Instant::now();
-        self.runtime
-            .block_on(network.attach(netns.as_fd(), &request))
-            .unwrap();
+        self.runtime.block_on(network.attach(netns.as_fd(), &request)).unwrap();
         started.elapsed()
     }
 
@@ -255,14 +240,8 @@ impl Lab {
         let netns = new_netns();
         let request = self.attach_request();
         let network = self.network.as_ref().unwrap();
-        let attached = self
-            .runtime
-            .block_on(network.attach(netns.as_fd(), &request))
-            .unwrap();
-        Pod {
-            netns,
-            ip: attached.ips[0],
-        }
+        let attached = self.runtime.block_on(network.attach(netns.as_fd(), &request)).unwrap();
+        Pod { netns, ip: attached.ips[0] }
     }
 
     /// Everything back, and nothing left: no pin, no mount.
@@ -292,10 +271,7 @@ fn slice(backend: &(IpAddr, u16)) -> Arc<EndpointSlice> {
 async fn wire_outside(outside: &OwnedFd) -> u32 {
     let (connection, handle, _) = rtnetlink::new_connection().unwrap();
     tokio::spawn(connection);
-    let peer = LinkMessageBuilder::<LinkUnspec>::new()
-        .name("eth0")
-        .setns_by_fd(outside.as_raw_fd())
-        .build();
+    let peer = LinkMessageBuilder::<LinkUnspec>::new().name("eth0").setns_by_fd(outside.as_raw_fd()).build();
     let pair = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Veth)
         .name("uplink0")
         .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
@@ -324,28 +300,10 @@ pub fn netlink_in(netns: &OwnedFd) -> rtnetlink::Handle {
 
 /// Brings the interface up with one more address; returns its index.
 pub async fn address(handle: &rtnetlink::Handle, name: &str, ip: Ipv4Addr, prefix: u8) -> u32 {
-    let found = handle
-        .link()
-        .get()
-        .match_name(name)
-        .execute()
-        .try_next()
-        .await
-        .unwrap()
-        .unwrap();
+    let found = handle.link().get().match_name(name).execute().try_next().await.unwrap().unwrap();
     let index = found.header.index;
-    handle
-        .link()
-        .set(LinkUnspec::new_with_index(index).up().build())
-        .execute()
-        .await
-        .unwrap();
-    handle
-        .address()
-        .add(index, ip.into(), prefix)
-        .execute()
-        .await
-        .unwrap();
+    handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await.unwrap();
+    handle.address().add(index, ip.into(), prefix).execute().await.unwrap();
     index
 }
 
@@ -358,21 +316,12 @@ pub struct Cgroup {
 impl Cgroup {
     fn enter() -> Option<Cgroup> {
         let is_unified = |path: &&Path| path.join("cgroup.controllers").exists();
-        let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
-            .iter()
-            .map(Path::new)
-            .find(is_unified)?;
+        let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].iter().map(Path::new).find(is_unified)?;
         let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-        let own = groups
-            .lines()
-            .find_map(|line| line.strip_prefix("0::/"))?
-            .to_owned();
+        let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
         let path = root.join(format!("kedge-net-{}", std::process::id()));
         std::fs::create_dir_all(&path).ok()?;
-        let cgroup = Cgroup {
-            path,
-            before: root.join(own),
-        };
+        let cgroup = Cgroup { path, before: root.join(own) };
         std::fs::write(cgroup.path.join("cgroup.procs"), "0").ok()?;
         Some(cgroup)
     }

@@ -16,10 +16,7 @@ const NODE_PORT: &str = r#","type":"NodePort""#;
 
 /// Both protocols on one port, answering with `name`.
 fn serve(pod: &Pod, name: &str) -> [talk::Server; 2] {
-    [
-        serve_tcp(&pod.netns, at(pod.ip, 8080), name),
-        serve_udp(&pod.netns, at(pod.ip, 8080), name),
-    ]
+    [serve_tcp(&pod.netns, at(pod.ip, 8080), name), serve_udp(&pod.netns, at(pod.ip, 8080), name)]
 }
 
 fn cluster_ip(lab: &mut Lab) {
@@ -69,16 +66,8 @@ fn a_service_without_endpoints_refuses_at_once() {
             for ask in [ask_tcp, ask_udp] {
                 let started = Instant::now();
                 let error = ask(netns, address).unwrap_err();
-                assert_eq!(
-                    error.kind(),
-                    std::io::ErrorKind::ConnectionRefused,
-                    "{who}: {error}"
-                );
-                assert!(
-                    started.elapsed() < Duration::from_millis(100),
-                    "{who}: {:?}",
-                    started.elapsed()
-                );
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{who}: {error}");
+                assert!(started.elapsed() < Duration::from_millis(100), "{who}: {:?}", started.elapsed());
             }
         }
     });
@@ -92,20 +81,12 @@ fn the_nodes_own_processes_reach_services() {
         let vip = lab.service(20, NODE_PORT, &[(server.ip, 8080)]);
         for address in [at(server.ip, 8080), at(vip, 80), at(NODE, 30020)] {
             for ask in [ask_tcp, ask_udp] {
-                assert_eq!(
-                    ask(&lab.node, address).unwrap(),
-                    format!("server {NODE}"),
-                    "{address}"
-                );
+                assert_eq!(ask(&lab.node, address).unwrap(), format!("server {NODE}"), "{address}");
             }
         }
         let socket = inside(&lab.node, || UdpSocket::bind("0.0.0.0:0").unwrap());
         socket.connect(at(vip, 80)).unwrap();
-        assert_eq!(
-            socket.peer_addr().unwrap(),
-            at(vip, 80),
-            "getpeername gives back what was named"
-        );
+        assert_eq!(socket.peer_addr().unwrap(), at(vip, 80), "getpeername gives back what was named");
     });
 }
 
@@ -116,14 +97,8 @@ fn node_ports_answer_the_outside_and_pods() {
         let _servers = serve(&server, "server");
         lab.service(20, NODE_PORT, &[(server.ip, 8080)]);
         for ask in [ask_tcp, ask_udp] {
-            assert_eq!(
-                ask(&lab.outside, at(NODE, 30020)).unwrap(),
-                format!("server {OUTSIDE}")
-            );
-            assert_eq!(
-                ask(&client.netns, at(NODE, 30020)).unwrap(),
-                format!("server {}", client.ip)
-            );
+            assert_eq!(ask(&lab.outside, at(NODE, 30020)).unwrap(), format!("server {OUTSIDE}"));
+            assert_eq!(ask(&client.netns, at(NODE, 30020)).unwrap(), format!("server {}", client.ip));
         }
         let refused = ask_tcp(&lab.outside, at(NODE, 30021)).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
@@ -138,15 +113,9 @@ fn host_network_backends_answer_under_the_services_name() {
         let _udp = serve_udp(&lab.node, at(NODE, 6443), "api");
         let vip = lab.service(1, NODE_PORT, &[(NODE.into(), 6443)]);
         for ask in [ask_tcp, ask_udp] {
-            assert_eq!(
-                ask(&client.netns, at(vip, 80)).unwrap(),
-                format!("api {}", client.ip)
-            );
+            assert_eq!(ask(&client.netns, at(vip, 80)).unwrap(), format!("api {}", client.ip));
             assert_eq!(ask(&lab.node, at(vip, 80)).unwrap(), format!("api {NODE}"));
-            assert_eq!(
-                ask(&lab.outside, at(NODE, 30001)).unwrap(),
-                format!("api {OUTSIDE}")
-            );
+            assert_eq!(ask(&lab.outside, at(NODE, 30001)).unwrap(), format!("api {OUTSIDE}"));
         }
     });
 }
@@ -161,11 +130,7 @@ fn pods_wear_the_nodes_address_outside() {
         let vip = lab.service(20, "", &[(OUTSIDE.into(), 8080)]);
         for address in [at(OUTSIDE, 8080), at(vip, 80)] {
             for ask in [ask_tcp, ask_udp] {
-                assert_eq!(
-                    ask(&client.netns, address).unwrap(),
-                    format!("outside {NODE}"),
-                    "{address}"
-                );
+                assert_eq!(ask(&client.netns, address).unwrap(), format!("outside {NODE}"), "{address}");
             }
         }
     });
@@ -179,9 +144,7 @@ fn a_client_with_affinity_stays() {
         let backends = [(one.ip, 8080), (two.ip, 8080)];
         let answers = |lab: &mut Lab, extra: &str, last: u8| -> BTreeSet<String> {
             let vip = lab.service(last, extra, &backends);
-            (0..12)
-                .map(|_| ask_tcp(&client.netns, at(vip, 80)).unwrap())
-                .collect()
+            (0..12).map(|_| ask_tcp(&client.netns, at(vip, 80)).unwrap()).collect()
         };
         assert_eq!(answers(lab, "", 20).len(), 2, "without affinity both are used");
         assert_eq!(answers(lab, r#","sessionAffinity":"ClientIP""#, 21).len(), 1);
@@ -248,12 +211,7 @@ fn a_forged_source_is_dropped() {
         socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         socket.send(b"?").unwrap();
         assert!(socket.recv(&mut [0; 8]).is_err());
-        assert_eq!(
-            lab.datapath()
-                .stat(kedge_proxy_maps::stat::DROPPED_SOURCE)
-                .unwrap(),
-            1
-        );
+        assert_eq!(lab.datapath().stat(kedge_proxy_maps::stat::DROPPED_SOURCE).unwrap(), 1);
     });
 }
 
@@ -272,19 +230,10 @@ fn traffic_flows_without_a_daemon_and_across_an_upgrade() {
             assert_eq!(exchange(&socket).unwrap(), seen);
             assert_eq!(ask_tcp(&client.netns, at(vip, 80)).unwrap(), seen);
             assert_eq!(ask_tcp(&lab.node, at(vip, 80)).unwrap(), format!("server {NODE}"));
-            assert_eq!(
-                ask_tcp(&lab.outside, at(NODE, 30020)).unwrap(),
-                format!("server {OUTSIDE}")
-            );
+            assert_eq!(ask_tcp(&lab.outside, at(NODE, 30020)).unwrap(), format!("server {OUTSIDE}"));
             lab.open(None);
         }
-        let known: BTreeSet<IpAddr> = lab
-            .datapath()
-            .pods()
-            .unwrap()
-            .into_iter()
-            .map(|(ip, _)| ip)
-            .collect();
+        let known: BTreeSet<IpAddr> = lab.datapath().pods().unwrap().into_iter().map(|(ip, _)| ip).collect();
         assert_eq!(known, BTreeSet::from([client.ip, server.ip]));
         let pinned = lab.datapath().pinned().unwrap();
         assert_eq!(pinned.services.len(), 6);

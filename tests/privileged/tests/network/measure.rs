@@ -52,13 +52,8 @@ fn p50(mut times: Vec<Duration>) -> Duration {
 fn measure_connections() {
     in_lab(None, |lab| {
         let (client, server) = (lab.pod(), lab.pod());
-        let kernel = lab
-            .runtime
-            .block_on(BuiltIn::open(&lab.roots_of("kernel"), Arc::new(Kernel)))
-            .unwrap();
-        lab.runtime
-            .block_on(kernel.set_ranges(vec!["10.245.0.0/24".parse().unwrap()]))
-            .unwrap();
+        let kernel = lab.runtime.block_on(BuiltIn::open(&lab.roots_of("kernel"), Arc::new(Kernel))).unwrap();
+        lab.runtime.block_on(kernel.set_ranges(vec!["10.245.0.0/24".parse().unwrap()])).unwrap();
         let mut plain = |id: &str| {
             let netns = new_netns();
             let request = Attach {
@@ -68,14 +63,8 @@ fn measure_connections() {
                 pod_uid: String::new(),
                 ifname: "eth0".to_owned(),
             };
-            let attached = lab
-                .runtime
-                .block_on(kernel.attach(netns.as_fd(), &request))
-                .unwrap();
-            Pod {
-                netns,
-                ip: attached.ips[0],
-            }
+            let attached = lab.runtime.block_on(kernel.attach(netns.as_fd(), &request)).unwrap();
+            Pod { netns, ip: attached.ips[0] }
         };
         let (far_client, far_server) = (plain("kernelclient"), plain("xkernelserver"));
         let _servers = [
@@ -87,10 +76,7 @@ fn measure_connections() {
             if services > 1 {
                 let started = Instant::now();
                 lab.crowd(services);
-                println!(
-                    "{services} services with 10 backends each written in {:?}",
-                    started.elapsed()
-                );
+                println!("{services} services with 10 backends each written in {:?}", started.elapsed());
             }
             let mut times: [Vec<Duration>; 3] = Default::default();
             for _ in 0..20 {

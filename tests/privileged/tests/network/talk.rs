@@ -35,10 +35,7 @@ fn server(mut turn: impl FnMut() -> io::Result<()> + Send + 'static) -> Server {
             let _ = turn();
         }
     });
-    Server {
-        stop,
-        thread: Some(thread),
-    }
+    Server { stop, thread: Some(thread) }
 }
 
 pub fn serve_tcp(netns: &OwnedFd, address: SocketAddr, name: &str) -> Server {
@@ -58,9 +55,7 @@ pub fn serve_udp(netns: &OwnedFd, address: SocketAddr, name: &str) -> Server {
     server(move || {
         let mut bytes = [0; 2048];
         let (_, peer) = socket.recv_from(&mut bytes)?;
-        socket
-            .send_to(format!("{name} {}", peer.ip()).as_bytes(), peer)
-            .map(drop)
+        socket.send_to(format!("{name} {}", peer.ip()).as_bytes(), peer).map(drop)
     })
 }
 

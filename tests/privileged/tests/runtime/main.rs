@@ -14,26 +14,13 @@ fn a_container_lives_and_leaves_nothing() {
         let status = node.cri.pod_sandbox_status(&pod).await.unwrap();
         assert!(status.ready && status.ips == ["10.244.0.9"], "{status:?}");
         let script = "echo $$ $(hostname) $FROM $X; cat /etc/resolv.conf /etc/hostname; echo err >&2; exit 7";
-        let id = node
-            .start(&pod, script, |config| {
-                config.envs = vec![("X".into(), "pod".into())]
-            })
-            .await;
+        let id = node.start(&pod, script, |config| config.envs = vec![("X".into(), "pod".into())]).await;
         let status = node.wait_exit(&id).await;
-        assert_eq!(
-            (status.exit_code, status.reason.as_str(), status.pid),
-            (7, "Error", None)
-        );
+        assert_eq!((status.exit_code, status.reason.as_str(), status.pid), (7, "Error", None));
         assert!(status.started_at_ns > 0 && status.finished_at_ns >= status.started_at_ns);
-        assert_eq!(
-            node.log(&id).await,
-            ["1 life image pod", "nameserver 10.96.0.10", "life", "err"]
-        );
+        assert_eq!(node.log(&id).await, ["1 life image pod", "nameserver 10.96.0.10", "life", "err"]);
         node.remove(&pod).await;
-        assert!(matches!(
-            node.cri.container_status(&id).await,
-            Err(Error::NotFound(_))
-        ));
+        assert!(matches!(node.cri.container_status(&id).await, Err(Error::NotFound(_))));
     });
 }
 
@@ -41,16 +28,9 @@ fn a_container_lives_and_leaves_nothing() {
 fn a_stop_signal_is_heard_and_sigkill_follows() {
     on_a_node("stop", |node| async move {
         let pod = node.cri.run_pod_sandbox(node.pod("stop")).await.unwrap();
-        let polite = node
-            .start(
-                &pod,
-                "trap 'exit 3' TERM; echo up; while :; do sleep 0.02; done",
-                |_| {},
-            )
-            .await;
-        let deaf = node
-            .start(&pod, "trap '' TERM; sleep 1000 & wait; sleep 1000", |_| {})
-            .await;
+        let polite =
+            node.start(&pod, "trap 'exit 3' TERM; echo up; while :; do sleep 0.02; done", |_| {}).await;
+        let deaf = node.start(&pod, "trap '' TERM; sleep 1000 & wait; sleep 1000", |_| {}).await;
         until_logged(&node, &polite).await;
         node.cri.stop_container(&polite, 10).await.unwrap();
         assert_eq!(node.cri.container_status(&polite).await.unwrap().exit_code, 3);
@@ -82,18 +62,11 @@ fn execs_run_inside_and_time_out_as_a_tree() {
         );
         let late = node.cri.exec_sync(&id, words("sleep 77 & sleep 77"), 1).await;
         assert!(matches!(late, Err(Error::DeadlineExceeded(_))), "{late:?}");
-        let all = node
-            .cri
-            .exec_sync(&id, words("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"), 10)
-            .await
-            .unwrap();
+        let all =
+            node.cri.exec_sync(&id, words("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"), 10).await.unwrap();
         let all = String::from_utf8(all.stdout).unwrap();
         assert!(all.contains("sleep 1000") && !all.contains("sleep 77"), "{all}");
-        let flood = node
-            .cri
-            .exec_sync(&id, words("yes | head -c 20000000"), 30)
-            .await
-            .unwrap();
+        let flood = node.cri.exec_sync(&id, words("yes | head -c 20000000"), 30).await.unwrap();
         assert_eq!(flood.stdout.len(), 16 << 20);
         let missing = node.cri.exec_sync(&id, vec!["/no/such".into()], 10).await;
         assert!(missing.is_err());
@@ -106,49 +79,21 @@ fn streams_carry_input_and_a_terminal() {
     on_a_node("streams", |node| async move {
         let pod = node.cri.run_pod_sandbox(node.pod("streams")).await.unwrap();
         let id = node
-            .start(
-                &pod,
-                "read line; echo got $line; read line; echo got $line",
-                |config| config.stdin = true,
-            )
+            .start(&pod, "read line; echo got $line; read line; echo got $line", |config| config.stdin = true)
             .await;
-        let request = ExecRequest {
-            cmd: vec!["cat".into()],
-            stdin: true,
-            stdout: true,
-            ..ExecRequest::default()
-        };
+        let request =
+            ExecRequest { cmd: vec!["cat".into()], stdin: true, stdout: true, ..ExecRequest::default() };
         let mut cat = node.cri.exec(&id, request).await.unwrap();
         let mut stdin = cat.stdin.take().unwrap();
         stdin.write_all(b"hello").await.unwrap();
         drop(stdin);
         let mut text = String::new();
-        cat.stdout
-            .as_mut()
-            .unwrap()
-            .read_to_string(&mut text)
-            .await
-            .unwrap();
+        cat.stdout.as_mut().unwrap().read_to_string(&mut text).await.unwrap();
         assert_eq!((text.as_str(), cat.exit.await.unwrap()), ("hello", Ok(0)));
         let cmd = ["sh", "-c", "read go; stty size"].map(str::to_owned).to_vec();
-        let request = ExecRequest {
-            cmd,
-            tty: true,
-            stdin: true,
-            stdout: true,
-            stderr: false,
-        };
+        let request = ExecRequest { cmd, tty: true, stdin: true, stdout: true, stderr: false };
         let mut terminal = node.cri.exec(&id, request).await.unwrap();
-        terminal
-            .resize
-            .as_ref()
-            .unwrap()
-            .send(TerminalSize {
-                width: 101,
-                height: 33,
-            })
-            .await
-            .unwrap();
+        terminal.resize.as_ref().unwrap().send(TerminalSize { width: 101, height: 33 }).await.unwrap();
         let mut text = String::new();
         let mut chunk = [0; 256];
         terminal.stdin.as_mut().unwrap().write_all(b"go\n").await.unwrap();
@@ -156,27 +101,11 @@ fn streams_carry_input_and_a_terminal() {
             text += std::str::from_utf8(&chunk[..len]).unwrap();
         }
         assert!(text.contains("33 101"), "{text:?}");
-        let request = AttachRequest {
-            stdin: true,
-            stdout: true,
-            ..AttachRequest::default()
-        };
+        let request = AttachRequest { stdin: true, stdout: true, ..AttachRequest::default() };
         let mut attached = node.cri.attach(&id, request).await.unwrap();
-        attached
-            .stdin
-            .as_mut()
-            .unwrap()
-            .write_all(b"one\ntwo\n")
-            .await
-            .unwrap();
+        attached.stdin.as_mut().unwrap().write_all(b"one\ntwo\n").await.unwrap();
         let mut text = String::new();
-        attached
-            .stdout
-            .as_mut()
-            .unwrap()
-            .read_to_string(&mut text)
-            .await
-            .unwrap();
+        attached.stdout.as_mut().unwrap().read_to_string(&mut text).await.unwrap();
         assert_eq!(text, "got one\ngot two\n");
         assert_eq!(attached.exit.await.unwrap(), Ok(0));
         node.remove(&pod).await;
@@ -199,13 +128,7 @@ fn the_daemon_dies_and_nothing_is_lost() {
         };
         let ends = node.start(&pod, ends, |config| config.mounts = vec![mount]).await;
         let pid = node.cri.container_status(&stays).await.unwrap().pid;
-        let exit = node
-            .roots
-            .run
-            .join("pods")
-            .join(&pod.0)
-            .join(&ends.0)
-            .join("exit");
+        let exit = node.roots.run.join("pods").join(&pod.0).join(&ends.0).join("exit");
         // The daemon's part is dropped: its connections close, as they would with its process.
         node.cri = node.elsewhere().await;
         std::fs::write(go.join("now"), "now\n").unwrap();
@@ -216,16 +139,8 @@ fn the_daemon_dies_and_nothing_is_lost() {
         assert_eq!(node.cri.container_status(&stays).await.unwrap().pid, pid);
         let status = node.cri.container_status(&ends).await.unwrap();
         assert_eq!((status.state, status.exit_code), (ContainerState::Exited, 7));
-        assert!(
-            node.log(&ends)
-                .await
-                .contains(&"written while nobody looked".to_owned())
-        );
-        let inside = node
-            .cri
-            .exec_sync(&stays, vec!["echo".into(), "alive".into()], 10)
-            .await
-            .unwrap();
+        assert!(node.log(&ends).await.contains(&"written while nobody looked".to_owned()));
+        let inside = node.cri.exec_sync(&stays, vec!["echo".into(), "alive".into()], 10).await.unwrap();
         assert_eq!(inside.stdout, b"alive\n");
         node.remove(&pod).await;
     });
@@ -252,9 +167,7 @@ fn a_dead_supervisor_ends_its_sandbox() {
 fn a_start_error_names_the_file() {
     on_a_node("error", |node| async move {
         let pod = node.cri.run_pod_sandbox(node.pod("error")).await.unwrap();
-        let id = node
-            .create(&pod, "", |config| config.command = vec!["/no/such".into()])
-            .await;
+        let id = node.create(&pod, "", |config| config.command = vec!["/no/such".into()]).await;
         let error = node.cri.start_container(&id).await.unwrap_err().to_string();
         assert_eq!(
             error,
@@ -286,20 +199,15 @@ fn users_and_groups() {
             ),
             (
                 |it| {
-                    (
-                        it.run_as_user,
-                        it.supplemental_groups,
-                        it.supplemental_groups_strict,
-                    ) = (Some(4242), vec![5], true)
+                    (it.run_as_user, it.supplemental_groups, it.supplemental_groups_strict) =
+                        (Some(4242), vec![5], true)
                 },
                 "4242 0 0 5",
             ),
         ];
         for (change, expected) in cases {
             let script = "echo $(id -u) $(id -g) $(id -G)";
-            let (code, log) = node
-                .run(&pod, script, |config| change(&mut config.security))
-                .await;
+            let (code, log) = node.run(&pod, script, |config| change(&mut config.security)).await;
             assert_eq!((code, log.join("|")), (0, expected.to_owned()));
         }
         node.remove(&pod).await;
@@ -310,10 +218,7 @@ fn users_and_groups() {
 fn user_namespaces_map_root() {
     on_a_node("userns", |node| async move {
         let mut config = node.pod("userns");
-        config.namespaces.userns = Some(UserNamespace {
-            host_id: 131_072,
-            length: 65_536,
-        });
+        config.namespaces.userns = Some(UserNamespace { host_id: 131_072, length: 65_536 });
         let pod = node.cri.run_pod_sandbox(config).await.unwrap();
         let script = "cat /proc/self/uid_map; id -u; echo x > /tmp/own && stat -c %u /tmp/own /bin/busybox; echo > /dev/null";
         let id = node.start(&pod, script, |_| {}).await;
@@ -334,11 +239,8 @@ fn a_shared_pid_namespace_has_a_powerless_init() {
         let pod = node.cri.run_pod_sandbox(config).await.unwrap();
         let script =
             "cat /proc/1/comm; ls /proc/1/root/etc; cat /proc/1/environ | wc -c; kill -0 1 && echo seen";
-        let (_, log) = node
-            .run(&pod, script, |config| {
-                config.security.namespaces.pid = NamespaceMode::Pod
-            })
-            .await;
+        let (_, log) =
+            node.run(&pod, script, |config| config.security.namespaces.pid = NamespaceMode::Pod).await;
         assert_eq!(log.first().map(String::as_str), Some("pause"), "{log:?}");
         assert!(!log.iter().any(|line| line.contains("passwd")), "{log:?}");
         node.remove(&pod).await;
@@ -350,17 +252,12 @@ fn limits_are_in_the_cgroup_and_an_oom_kill_is_named() {
     on_a_node("limits", |node| async move {
         let pod = node.cri.run_pod_sandbox(node.pod("limits")).await.unwrap();
         let hog = "x=a; while :; do x=$x$x$x$x; done";
-        let id = node
-            .start(&pod, hog, |config| config.resources.memory_limit_bytes = 16 << 20)
-            .await;
+        let id = node.start(&pod, hog, |config| config.resources.memory_limit_bytes = 16 << 20).await;
         let status = node.wait_exit(&id).await;
         assert_eq!((status.exit_code, status.reason.as_str()), (137, "OOMKilled"));
         let id = node.start(&pod, "sleep 1000", |_| {}).await;
         let stats = node.cri.container_stats(&id).await.unwrap();
-        assert!(
-            stats.memory_usage_bytes > 0 && stats.cpu_usage_core_ns > 0,
-            "{stats:?}"
-        );
+        assert!(stats.memory_usage_bytes > 0 && stats.cpu_usage_core_ns > 0, "{stats:?}");
         node.remove(&pod).await;
     });
 }
@@ -369,19 +266,12 @@ fn limits_are_in_the_cgroup_and_an_oom_kill_is_named() {
 fn logs_move_on_after_rotation() {
     on_a_node("rotate", |node| async move {
         let pod = node.cri.run_pod_sandbox(node.pod("rotate")).await.unwrap();
-        let id = node
-            .start(&pod, "echo first; read line; echo second", |config| {
-                config.stdin = true
-            })
-            .await;
+        let id = node.start(&pod, "echo first; read line; echo second", |config| config.stdin = true).await;
         until_logged(&node, &id).await;
         let path = node.cri.container_status(&id).await.unwrap().log_path;
         std::fs::rename(&path, format!("{path}.1")).unwrap();
         node.cri.reopen_container_log(&id).await.unwrap();
-        let request = AttachRequest {
-            stdin: true,
-            ..AttachRequest::default()
-        };
+        let request = AttachRequest { stdin: true, ..AttachRequest::default() };
         let mut attached = node.cri.attach(&id, request).await.unwrap();
         attached.stdin.as_mut().unwrap().write_all(b"go\n").await.unwrap();
         node.wait_exit(&id).await;

@@ -47,13 +47,7 @@ impl Network for NoNetwork {
         _: &Attach,
     ) -> std::result::Result<Attachment, kedge_cni_api::Error> {
         let ips = vec!["10.244.0.9".parse().unwrap()];
-        Ok(Attachment {
-            ips,
-            host_ifname: String::new(),
-            host_ifindex: 0,
-            mac: [0; 6],
-            mtu: 1500,
-        })
+        Ok(Attachment { ips, host_ifname: String::new(), host_ifindex: 0, mac: [0; 6], mtu: 1500 })
     }
     async fn detach(&self, _: &str) -> std::result::Result<(), kedge_cni_api::Error> {
         Ok(())
@@ -71,17 +65,12 @@ fn pause_program() -> Option<&'static [u8]> {
     let own = std::env::current_exe().unwrap();
     let target = own.ancestors().nth(3).unwrap();
     let candidates = [
-        std::env::var_os("KEDGE_PAUSE")
-            .map(PathBuf::from)
-            .unwrap_or_default(),
+        std::env::var_os("KEDGE_PAUSE").map(PathBuf::from).unwrap_or_default(),
         target.join("embed/pause"),
         target.join("x86_64-unknown-linux-musl/pause/pause"),
         own.ancestors().nth(2).unwrap().join("pause"),
     ];
-    candidates
-        .iter()
-        .find_map(|path| fs::read(path).ok())
-        .map(|bytes| &*bytes.leak())
+    candidates.iter().find_map(|path| fs::read(path).ok()).map(|bytes| &*bytes.leak())
 }
 
 /// Runs a test on a node of its own, or says why not.
@@ -89,10 +78,7 @@ pub fn on_a_node<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Node) -> 
     if std::env::var_os("KEDGE_PROBE").is_some() {
         return;
     }
-    let (is_root, busybox) = (
-        rustix::process::geteuid().is_root(),
-        Path::new("/usr/bin/busybox").exists(),
-    );
+    let (is_root, busybox) = (rustix::process::geteuid().is_root(), Path::new("/usr/bin/busybox").exists());
     let Some(pause) = pause_program().filter(|_| is_root && busybox) else {
         println!(
             "skipped {name}: needs root ({is_root}), busybox-static ({busybox}) and a built pause (KEDGE_PAUSE)"
@@ -103,11 +89,8 @@ pub fn on_a_node<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Node) -> 
     let body = move || {
         kedge_sys::namespace::unshare(kedge_sys::clone::flags::NEWNS).unwrap();
         kedge_sys::mount::set_root_propagation(kedge_sys::mount::Propagation::Private).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async move {
             let node = Node::new(&name, pause).await;
             let (base, parent) = (node.base.clone(), node.roots.cgroup_parent.clone());
@@ -132,12 +115,7 @@ fn check_leftovers(base: &Path, parent: &str) {
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     assert!(!mounts.contains(base.to_str().unwrap()), "{mounts}");
     assert_eq!(fs::read_dir(base.join("run/kedge/pods")).unwrap().count(), 0);
-    assert_eq!(
-        fs::read_dir(base.join("var/lib/kedge/containers"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(fs::read_dir(base.join("var/lib/kedge/containers")).unwrap().count(), 0);
 }
 
 fn walk(directory: &Path) -> Vec<PathBuf> {
@@ -155,17 +133,10 @@ fn walk(directory: &Path) -> Vec<PathBuf> {
 impl Node {
     async fn new(name: &str, pause: &'static [u8]) -> Node {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let id = format!(
-            "{name}-{}-{}",
-            std::process::id(),
-            NUMBER.fetch_add(1, Ordering::Relaxed)
-        );
+        let id = format!("{name}-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let base = std::env::temp_dir().join(format!("kedge-rt-{id}"));
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-        let roots = Roots {
-            cgroup_parent: format!("/kedge-rt-{id}"),
-            ..Roots::below(&base, boot.trim())
-        };
+        let roots = Roots { cgroup_parent: format!("/kedge-rt-{id}"), ..Roots::below(&base, boot.trim()) };
         let roots = Arc::new(roots);
         let images = Arc::new(Image(ImageMount {
             image_id: IMAGE.into(),
@@ -176,27 +147,14 @@ impl Node {
                 ..ImageConfig::default()
             },
         }));
-        let cri = Cri::open(roots.clone(), Arc::new(NoNetwork), images.clone(), pause)
-            .await
-            .unwrap();
-        Node {
-            roots,
-            cri,
-            images,
-            pause,
-            base,
-        }
+        let cri = Cri::open(roots.clone(), Arc::new(NoNetwork), images.clone(), pause).await.unwrap();
+        Node { roots, cri, images, pause, base }
     }
 
     /// The daemon dies and comes back: another `Cri` over the same folders.
     pub async fn restart(&mut self) {
-        let opened = Cri::open(
-            self.roots.clone(),
-            Arc::new(NoNetwork),
-            self.images.clone(),
-            self.pause,
-        )
-        .await;
+        let opened =
+            Cri::open(self.roots.clone(), Arc::new(NoNetwork), self.images.clone(), self.pause).await;
         self.cri = opened.unwrap();
     }
 
@@ -207,14 +165,7 @@ impl Node {
             cgroup_parent: format!("{}-else", self.roots.cgroup_parent),
             ..Roots::below(&base, "none")
         };
-        Cri::open(
-            Arc::new(roots),
-            Arc::new(NoNetwork),
-            self.images.clone(),
-            self.pause,
-        )
-        .await
-        .unwrap()
+        Cri::open(Arc::new(roots), Arc::new(NoNetwork), self.images.clone(), self.pause).await.unwrap()
     }
 
     pub fn pod(&self, name: &str) -> PodSandboxConfig {
@@ -225,10 +176,7 @@ impl Node {
             hostname: name.into(),
             log_directory: self.roots.pod_logs.join(name).to_str().unwrap().into(),
             cgroup_parent: format!("kubepods/besteffort/poduid-{name}"),
-            dns: DnsConfig {
-                servers: vec!["10.96.0.10".into()],
-                ..DnsConfig::default()
-            },
+            dns: DnsConfig { servers: vec!["10.96.0.10".into()], ..DnsConfig::default() },
             ..PodSandboxConfig::default()
         }
     }
@@ -242,10 +190,7 @@ impl Node {
     ) -> ContainerId {
         let mut config = shell(script);
         change(&mut config);
-        self.cri
-            .create_container(sandbox, config, &PodSandboxConfig::default())
-            .await
-            .unwrap()
+        self.cri.create_container(sandbox, config, &PodSandboxConfig::default()).await.unwrap()
     }
 
     pub async fn start(
@@ -267,10 +212,7 @@ impl Node {
                 return status;
             }
             let limit = std::time::Duration::from_secs(20);
-            tokio::time::timeout(limit, events.recv())
-                .await
-                .expect("the container does not end")
-                .unwrap();
+            tokio::time::timeout(limit, events.recv()).await.expect("the container does not end").unwrap();
         }
     }
 
@@ -278,9 +220,7 @@ impl Node {
     pub async fn log(&self, id: &ContainerId) -> Vec<String> {
         let path = self.cri.container_status(id).await.unwrap().log_path;
         let text = fs::read_to_string(path).unwrap();
-        text.lines()
-            .map(|line| line.splitn(4, ' ').nth(3).unwrap().to_owned())
-            .collect()
+        text.lines().map(|line| line.splitn(4, ' ').nth(3).unwrap().to_owned()).collect()
     }
 
     /// Runs a script to its end in a container of its own, and returns the exit code and the log.
@@ -312,15 +252,8 @@ pub fn shell(script: &str) -> ContainerConfig {
         name: "c".into(),
         image_id: IMAGE.into(),
         command: own(&["sh", "-c", script]),
-        log_path: format!(
-            "c-{}.log",
-            fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap().trim()
-        ),
-        resources: LinuxContainerResources {
-            oom_score_adj: 1000,
-            cpu_shares: 2,
-            ..Default::default()
-        },
+        log_path: format!("c-{}.log", fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap().trim()),
+        resources: LinuxContainerResources { oom_score_adj: 1000, cpu_shares: 2, ..Default::default() },
         security: ContainerSecurity {
             masked_paths: own(&[
                 "/proc/asound",
@@ -331,13 +264,7 @@ pub fn shell(script: &str) -> ContainerConfig {
                 "/proc/scsi",
                 "/sys/firmware",
             ]),
-            readonly_paths: own(&[
-                "/proc/bus",
-                "/proc/fs",
-                "/proc/irq",
-                "/proc/sys",
-                "/proc/sysrq-trigger",
-            ]),
+            readonly_paths: own(&["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]),
             ..ContainerSecurity::default()
         },
         ..ContainerConfig::default()
@@ -352,11 +279,8 @@ fn make_image(root: &Path) -> PathBuf {
     for applet in APPLETS {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
-    fs::write(
-        root.join("etc/passwd"),
-        "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n",
-    )
-    .unwrap();
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")
+        .unwrap();
     fs::write(root.join("etc/group"), "root:x:0:\nwheel:x:10:app\n").unwrap();
     root.to_path_buf()
 }

@@ -16,15 +16,8 @@ fn probe_inside() {
         return;
     }
     println!();
-    for (name, kind) in [
-        ("user", flags::NEWUSER),
-        ("mount", flags::NEWNS),
-        ("net", flags::NEWNET),
-    ] {
-        report(
-            &format!("unshare {name}"),
-            kedge_sys::namespace::unshare(kind).err(),
-        );
+    for (name, kind) in [("user", flags::NEWUSER), ("mount", flags::NEWNS), ("net", flags::NEWNET)] {
+        report(&format!("unshare {name}"), kedge_sys::namespace::unshare(kind).err());
     }
     report("bpf", kedge_sys::probe::bpf());
     report("keyctl", kedge_sys::probe::keyctl());
@@ -32,9 +25,7 @@ fn probe_inside() {
     report("fsopen", kedge_sys::mount::Fs::open(c"tmpfs").err());
     for path in ["/proc/kcore", "/proc/keys", "/proc/timer_list"] {
         let mut byte = [0];
-        let len = fs::File::open(path)
-            .and_then(|mut file| file.read(&mut byte))
-            .unwrap_or(0);
+        let len = fs::File::open(path).and_then(|mut file| file.read(&mut byte)).unwrap_or(0);
         println!("{path}: {len} bytes");
     }
     for path in [
@@ -48,13 +39,7 @@ fn probe_inside() {
     }
     let status = fs::read_to_string("/proc/self/status").unwrap();
     for field in ["CapInh", "CapEff", "CapAmb", "Seccomp"] {
-        println!(
-            "{}",
-            status
-                .lines()
-                .find(|line| line.starts_with(&format!("{field}:")))
-                .unwrap()
-        );
+        println!("{}", status.lines().find(|line| line.starts_with(&format!("{field}:"))).unwrap());
     }
 }
 
@@ -75,63 +60,33 @@ fn a_default_container_is_refused() {
         };
         let (code, log) = node
             .run(&pod, "", |config| {
-                let words = [
-                    "/probe",
-                    "--exact",
-                    "probe::probe_inside",
-                    "--nocapture",
-                    "--test-threads",
-                    "1",
-                ];
+                let words =
+                    ["/probe", "--exact", "probe::probe_inside", "--nocapture", "--test-threads", "1"];
                 config.command = words.map(str::to_owned).to_vec();
                 config.envs = vec![("KEDGE_PROBE".into(), "1".into())];
                 config.mounts = vec![bind(own.to_str().unwrap(), "/probe")];
-                config
-                    .mounts
-                    .extend(["/usr/lib", "/lib", "/lib64"].map(|path| bind(path, path)));
+                config.mounts.extend(["/usr/lib", "/lib", "/lib64"].map(|path| bind(path, path)));
             })
             .await;
         assert_eq!(code, 0, "{log:?}");
         let see = |name: &str| {
             let line = log.iter().find_map(|line| line.strip_prefix(&format!("{name}:")));
-            line.unwrap_or_else(|| panic!("{name} is not in {log:#?}"))
-                .trim()
-                .to_owned()
+            line.unwrap_or_else(|| panic!("{name} is not in {log:#?}")).trim().to_owned()
         };
-        for name in [
-            "unshare user",
-            "unshare mount",
-            "unshare net",
-            "bpf",
-            "keyctl",
-            "fsopen",
-        ] {
+        for name in ["unshare user", "unshare mount", "unshare net", "bpf", "keyctl", "fsopen"] {
             assert_eq!(see(name), format!("{:?}", Some(Errno::PERM)), "{name}");
         }
         assert_eq!(see("clone3"), format!("{:?}", Some(Errno::NOSYS)));
         for path in ["/proc/kcore", "/proc/keys", "/proc/timer_list"] {
             assert_eq!(see(path), "0 bytes");
         }
-        assert_eq!(
-            see("/proc/sys/kernel/hostname"),
-            format!("{:?}", Some(Errno::ROFS))
-        );
+        assert_eq!(see("/proc/sys/kernel/hostname"), format!("{:?}", Some(Errno::ROFS)));
         // Not every kernel has these.
-        for path in [
-            "/proc/sysrq-trigger",
-            "/sys/kernel/profiling",
-            "/sys/fs/cgroup/memory/release_agent",
-        ] {
+        for path in ["/proc/sysrq-trigger", "/sys/kernel/profiling", "/sys/fs/cgroup/memory/release_agent"] {
             assert_ne!(see(path), "None", "{path}");
         }
-        assert_eq!(
-            (see("CapInh"), see("CapAmb")),
-            ("0000000000000000".into(), "0000000000000000".into())
-        );
-        assert_eq!(
-            (see("CapEff"), see("Seccomp")),
-            ("00000000a80425fb".into(), "2".into())
-        );
+        assert_eq!((see("CapInh"), see("CapAmb")), ("0000000000000000".into(), "0000000000000000".into()));
+        assert_eq!((see("CapEff"), see("Seccomp")), ("00000000a80425fb".into(), "2".into()));
         node.remove(&pod).await;
     });
 }

@@ -13,8 +13,7 @@ pub struct World(BTreeMap<String, Arc<Value>>);
 impl World {
     fn put(&mut self, plural: &str, namespace: &str, name: &str, uid: &str, spec: Value) {
         let object = json!({"metadata": {"name": name, "namespace": namespace, "uid": uid}, "spec": spec});
-        self.0
-            .insert(format!("{plural}/{namespace}/{name}"), Arc::new(object));
+        self.0.insert(format!("{plural}/{namespace}/{name}"), Arc::new(object));
     }
 
     fn remove(&mut self, path: &str) {
@@ -35,13 +34,7 @@ impl Objects for World {
 fn world(namespace: &str) -> World {
     let mut world = World::default();
     world.put("serviceaccounts", namespace, "u", "<uid:2>", json!({}));
-    world.put(
-        "pods",
-        namespace,
-        "p",
-        "<pod>",
-        json!({"serviceAccountName": "u", "nodeName": "n"}),
-    );
+    world.put("pods", namespace, "p", "<pod>", json!({"serviceAccountName": "u", "nodeName": "n"}));
     world.put("secrets", namespace, "s", "<secret>", json!({}));
     world.put("nodes", "", "n", "<node>", json!({}));
     world
@@ -93,10 +86,7 @@ fn compare(grant: &Grant, payload: &Value, object: &Value) {
     claims["jti"] = payload["jti"].clone();
     assert_eq!(claims, *payload);
     let mut object = object.clone();
-    object["metadata"]
-        .as_object_mut()
-        .unwrap()
-        .remove("managedFields");
+    object["metadata"].as_object_mut().unwrap().remove("managedFields");
     let mut answer = grant.clone().answer("t");
     assert_eq!(
         answer["status"],
@@ -119,11 +109,9 @@ fn check(claims: &Value, world: &World, at: i64) -> Result<Verified, String> {
 #[test]
 fn a_bound_token_ends_with_what_it_is_bound_to() {
     let invalidated = Err("service account token has been invalidated".to_owned());
-    for (kind, name, path) in [
-        ("Pod", "p", "pods/a/p"),
-        ("Secret", "s", "secrets/a/s"),
-        ("Node", "n", "nodes//n"),
-    ] {
+    for (kind, name, path) in
+        [("Pod", "p", "pods/a/p"), ("Secret", "s", "secrets/a/s"), ("Node", "n", "nodes//n")]
+    {
         let mut world = world("a");
         let claims = ask(&world, "a", "u", &bound(kind, name)).unwrap().claims;
         assert!(check(&claims, &world, 0).is_ok(), "{kind}");
@@ -146,17 +134,10 @@ fn a_pod_token_knows_its_node_and_lives_long_but_warns() {
     assert_eq!(identity.user, "system:serviceaccount:a:u");
     assert_eq!(
         identity.groups,
-        [
-            "system:serviceaccounts",
-            "system:serviceaccounts:a",
-            "system:authenticated"
-        ]
+        ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]
     );
-    let extra: Vec<String> = identity
-        .extra
-        .iter()
-        .map(|(key, value)| format!("{key}={}", value[0]))
-        .collect();
+    let extra: Vec<String> =
+        identity.extra.iter().map(|(key, value)| format!("{key}={}", value[0])).collect();
     assert_eq!(
         extra,
         [
@@ -175,22 +156,13 @@ fn what_makes_a_token_fail() {
     let claims = ask(&world, "a", "u", &json!({"spec": {}})).unwrap().claims;
     let fails = |result: Result<Verified, String>, want: &str| assert_eq!(result.unwrap_err(), want);
     fails(check(&claims, &world, 3700), "service account token has expired");
-    fails(
-        check(&claims, &world, -100),
-        "service account token is not valid yet",
-    );
-    assert!(
-        check(&claims, &world, 3650).is_ok(),
-        "clocks may differ by a minute"
-    );
+    fails(check(&claims, &world, -100), "service account token is not valid yet");
+    assert!(check(&claims, &world, 3650).is_ok(), "clocks may differ by a minute");
     let own = [ISSUER.to_owned()];
     let want = format!("token audiences [\"{ISSUER}\"] is invalid for the target audiences [\"zz\"]");
     fails(verify(&claims, &["zz".to_owned()], &own, NOW, &world), &want);
     world.put("serviceaccounts", "a", "u", "<other>", json!({}));
-    fails(
-        check(&claims, &world, 0),
-        "service account UID (<other>) does not match claim (<uid:2>)",
-    );
+    fails(check(&claims, &world, 0), "service account UID (<other>) does not match claim (<uid:2>)");
     world.remove("serviceaccounts/a/u");
     fails(check(&claims, &world, 0), "serviceaccounts \"u\" not found");
 }
@@ -215,10 +187,7 @@ fn bindings_that_are_refused() {
 fn a_legacy_token_holds_while_its_secret_does() {
     let mut world = world("a");
     let claims = legacy_claims("a", "u", "<uid:2>", "s");
-    assert_eq!(
-        check(&claims, &world, 0).unwrap().identity.user,
-        "system:serviceaccount:a:u"
-    );
+    assert_eq!(check(&claims, &world, 0).unwrap().identity.user, "system:serviceaccount:a:u");
     world.remove("secrets/a/s");
     assert!(check(&claims, &world, 0).is_err());
 }

@@ -15,10 +15,7 @@ const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 pub(super) fn validate_all(context: &Context<'_>, path: &Path) -> Findings {
     let mut findings = validate_containers(context, &path.child("containers"));
     findings.extend(validate_init_containers(context, &path.child("initContainers")));
-    findings.extend(validate_ephemeral_containers(
-        context,
-        &path.child("ephemeralContainers"),
-    ));
+    findings.extend(validate_ephemeral_containers(context, &path.child("ephemeralContainers")));
     findings
 }
 
@@ -46,12 +43,7 @@ fn validate_containers(context: &Context<'_>, path: &Path) -> Findings {
 
 fn validate_init_containers(context: &Context<'_>, path: &Path) -> Findings {
     let mut findings = Findings::new();
-    let mut names_seen: Vec<&str> = context
-        .spec
-        .list("containers")
-        .iter()
-        .map(|c| c.text("name"))
-        .collect();
+    let mut names_seen: Vec<&str> = context.spec.list("containers").iter().map(|c| c.text("name")).collect();
     for (index, container) in context.spec.list("initContainers").iter().enumerate() {
         let at = path.index(index);
         findings.extend(validate_common(container, context, &at));
@@ -93,13 +85,7 @@ fn validate_ephemeral_containers(context: &Context<'_>, path: &Path) -> Findings
     let mut findings = Findings::new();
     let mut names_seen: Vec<&str> = Vec::new();
     for list in ["containers", "initContainers"] {
-        names_seen.extend(
-            context
-                .spec
-                .list(list)
-                .iter()
-                .map(|container| container.text("name")),
-        );
+        names_seen.extend(context.spec.list(list).iter().map(|container| container.text("name")));
     }
     let targets = names_seen.clone();
     for (index, container) in context.spec.list("ephemeralContainers").iter().enumerate() {
@@ -116,16 +102,10 @@ fn validate_ephemeral_containers(context: &Context<'_>, path: &Path) -> Findings
             findings.push(not_found(&at.child("targetContainerName"), target));
         }
         for field in NOT_EPHEMERAL.iter().filter(|field| is_set(&container[**field])) {
-            findings.push(forbidden(
-                &at.child(field),
-                "cannot be set for an Ephemeral Container",
-            ));
+            findings.push(forbidden(&at.child(field), "cannot be set for an Ephemeral Container"));
         }
         for (index, mount) in container.list("volumeMounts").iter().enumerate() {
-            for field in ["subPath", "subPathExpr"]
-                .iter()
-                .filter(|field| !mount.text(field).is_empty())
-            {
+            for field in ["subPath", "subPathExpr"].iter().filter(|field| !mount.text(field).is_empty()) {
                 let at = at.child("volumeMounts").index(index).child(field);
                 findings.push(forbidden(&at, "cannot be set for an Ephemeral Container"));
             }
@@ -158,14 +138,8 @@ fn validate_common(container: &Value, context: &Context<'_>, path: &Path) -> Fin
         &["File", "FallbackToLogsOnError"],
     ));
     findings.extend(validate_ports(container.list("ports"), &path.child("ports")));
-    findings.extend(environment::validate_env(
-        container.list("env"),
-        &path.child("env"),
-    ));
-    findings.extend(environment::validate_env_from(
-        container.list("envFrom"),
-        &path.child("envFrom"),
-    ));
+    findings.extend(environment::validate_env(container.list("env"), &path.child("env")));
+    findings.extend(environment::validate_env_from(container.list("envFrom"), &path.child("envFrom")));
     findings.extend(mounts::validate(container, context, path));
     findings.extend(one_of(
         &path.child("imagePullPolicy"),
@@ -177,16 +151,8 @@ fn validate_common(container: &Value, context: &Context<'_>, path: &Path) -> Fin
         context,
         &path.child("resources"),
     ));
-    findings.extend(validate_resize_policy(
-        container,
-        context,
-        &path.child("resizePolicy"),
-    ));
-    findings.extend(security::validate_container(
-        container,
-        context,
-        &path.child("securityContext"),
-    ));
+    findings.extend(validate_resize_policy(container, context, &path.child("resizePolicy")));
+    findings.extend(security::validate_container(container, context, &path.child("securityContext")));
     findings
 }
 
@@ -196,11 +162,7 @@ pub(super) fn validate_image_spaces(container: &Value, path: &Path) -> Findings 
     if image == image.trim() {
         return Findings::new();
     }
-    vec![invalid(
-        &path.child("image"),
-        image,
-        "must not have leading or trailing whitespace",
-    )]
+    vec![invalid(&path.child("image"), image, "must not have leading or trailing whitespace")]
 }
 
 fn validate_ports(ports: &[Value], path: &Path) -> Findings {
@@ -226,20 +188,13 @@ fn validate_ports(ports: &[Value], path: &Path) -> Findings {
         if host_port != 0 {
             findings.extend(validate_port_number(host_port, &at.child("hostPort")));
         }
-        findings.extend(one_of(
-            &at.child("protocol"),
-            port.text("protocol"),
-            &["SCTP", "TCP", "UDP"],
-        ));
+        findings.extend(one_of(&at.child("protocol"), port.text("protocol"), &["SCTP", "TCP", "UDP"]));
     }
     findings
 }
 
 pub(in super::super) fn validate_port_number(number: i64, path: &Path) -> Findings {
-    names::port_number(number)
-        .iter()
-        .map(|why| invalid(path, number, why))
-        .collect()
+    names::port_number(number).iter().map(|why| invalid(path, number, why)).collect()
 }
 
 /// No two ports of these containers may claim the same port of the host. `offset` is the index of the first.
@@ -253,11 +208,7 @@ fn host_port_conflicts(containers: &[Value], path: &Path, offset: usize) -> Find
                 continue;
             }
             let claim = format!("{}/{}/{host_port}", port.text("protocol"), port.text("hostIP"));
-            let at = path
-                .index(offset + container_index)
-                .child("ports")
-                .index(index)
-                .child("hostPort");
+            let at = path.index(offset + container_index).child("ports").index(index).child("hostPort");
             if claimed.contains(&claim) {
                 findings.push(duplicate(&at, claim));
             } else {
@@ -272,10 +223,7 @@ fn validate_restart_policy(container: &Value, path: &Path) -> Findings {
     const RULES_MAX: usize = 20;
     const EXIT_CODES_MAX: usize = 255;
     let mut findings = Findings::new();
-    let (policy, rules) = (
-        container.text("restartPolicy"),
-        container.list("restartPolicyRules"),
-    );
+    let (policy, rules) = (container.text("restartPolicy"), container.list("restartPolicyRules"));
     if !container.has("restartPolicy") {
         if !rules.is_empty() {
             let why = "must specify restartPolicy when restart rules are used";
@@ -293,11 +241,7 @@ fn validate_restart_policy(container: &Value, path: &Path) -> Findings {
         let at = at.index(index);
         let action = rule.text("action");
         if !["Restart", "RestartAllContainers"].contains(&action) {
-            findings.push(not_supported(
-                &at.child("action"),
-                action,
-                &["Restart", "RestartAllContainers"],
-            ));
+            findings.push(not_supported(&at.child("action"), action, &["Restart", "RestartAllContainers"]));
         }
         if rule.has("exitCodes") {
             let (codes, at) = (&rule["exitCodes"], at.child("exitCodes"));
@@ -306,11 +250,7 @@ fn validate_restart_policy(container: &Value, path: &Path) -> Findings {
                 findings.push(not_supported(&at.child("operator"), operator, &["In", "NotIn"]));
             }
             if codes.list("values").len() > EXIT_CODES_MAX {
-                findings.push(too_many(
-                    &at.child("values"),
-                    codes.list("values").len(),
-                    EXIT_CODES_MAX,
-                ));
+                findings.push(too_many(&at.child("values"), codes.list("values").len(), EXIT_CODES_MAX));
             }
         } else {
             findings.push(required(&at.child("exitCodes"), "must be specified"));

@@ -30,9 +30,7 @@ fn drop_disabled_fields(spec: &mut Value) {
         })
     });
     for list in ["initContainers", "containers"] {
-        spec.each(list, |container| {
-            container.with("lifecycle", |hooks| hooks.drop_field("stopSignal"))
-        });
+        spec.each(list, |container| container.with("lifecycle", |hooks| hooks.drop_field("stopSignal")));
     }
 }
 
@@ -47,17 +45,13 @@ pub(super) fn default_pod(pod: &mut Value) {
     let spec = pod.child("spec");
     default_pod_spec(spec);
     for list in ["containers", "initContainers"] {
-        spec.each(list, |container| {
-            requests_from_limits(container.child("resources"))
-        });
+        spec.each(list, |container| requests_from_limits(container.child("resources")));
     }
     default_pod_level_resources(spec);
     spec.fill("enableServiceLinks", true);
     if spec.flag("hostNetwork") {
         for list in ["containers", "initContainers"] {
-            spec.each(list, |container| {
-                container.each("ports", host_port_from_container_port)
-            });
+            spec.each(list, |container| container.each("ports", host_port_from_container_port));
         }
     }
 }
@@ -106,11 +100,7 @@ fn default_container(container: &mut Value) {
 
 /// `Always` for the tag latest, said or meant; a digest is never latest.
 fn pull_policy(image: &str) -> &'static str {
-    if is_latest(image) {
-        "Always"
-    } else {
-        "IfNotPresent"
-    }
+    if is_latest(image) { "Always" } else { "IfNotPresent" }
 }
 
 fn is_latest(image: &str) -> bool {
@@ -180,9 +170,7 @@ fn default_pod_level_resources(spec: &mut Value) {
     for (name, amount) in resources::of_containers(spec, "limits") {
         let asked = spec["resources"]["requests"].has(&name);
         if name.starts_with("hugepages-") && !asked {
-            spec.child("resources")
-                .child("limits")
-                .fill(&name, amount.to_string());
+            spec.child("resources").child("limits").fill(&name, amount.to_string());
         }
     }
     if spec["resources"].lacks("limits") {
@@ -192,32 +180,18 @@ fn default_pod_level_resources(spec: &mut Value) {
     let sums: Vec<(String, Quantity)> = resources::of_containers(spec, "requests").into_iter().collect();
     for (name, amount) in sums {
         if matches!(name.as_str(), "cpu" | "memory") {
-            spec.child("resources")
-                .child("requests")
-                .fill(&name, amount.to_string());
+            spec.child("resources").child("requests").fill(&name, amount.to_string());
         }
     }
     let limits = spec["resources"]["limits"].clone();
-    for (name, amount) in limits
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| is_supported(name))
-    {
-        spec.child("resources")
-            .child("requests")
-            .fill(name, amount.clone());
+    for (name, amount) in limits.as_object().into_iter().flatten().filter(|(name, _)| is_supported(name)) {
+        spec.child("resources").child("requests").fill(name, amount.clone());
     }
 }
 
 /// A volume without a source is an empty directory; sources have defaults of their own.
 fn default_volume(volume: &mut Value) {
-    let names: Vec<String> = volume
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name.clone())
-        .collect();
+    let names: Vec<String> = volume.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
     if names.iter().all(|name| name == "name" || !volume.has(name)) {
         volume.child("emptyDir");
     }
@@ -227,9 +201,7 @@ fn default_volume(volume: &mut Value) {
         volume.with(source, |source| source.fill("defaultMode", 0o644));
     }
     volume.with("downwardAPI", default_downward_items);
-    volume.with("projected", |projected| {
-        projected.each("sources", default_projection)
-    });
+    volume.with("projected", |projected| projected.each("sources", default_projection));
     volume.with("image", |source| {
         let policy = pull_policy(source.text("reference"));
         source.fill_text("pullPolicy", policy);
@@ -272,9 +244,7 @@ fn default_downward_items(source: &mut Value) {
 }
 
 fn default_projection(projection: &mut Value) {
-    projection.with("serviceAccountToken", |token| {
-        token.fill("expirationSeconds", 3600)
-    });
+    projection.with("serviceAccountToken", |token| token.fill("expirationSeconds", 3600));
     projection.with("downwardAPI", default_downward_items);
 }
 
@@ -304,10 +274,7 @@ mod tests {
         assert!(!template["spec"]["containers"][0]["resources"].has("requests"));
         let mut pod = json!({"spec": spec});
         default_pod(&mut pod);
-        assert_eq!(
-            pod["spec"]["containers"][0]["resources"]["requests"],
-            json!({"cpu": "1"})
-        );
+        assert_eq!(pod["spec"]["containers"][0]["resources"]["requests"], json!({"cpu": "1"}));
     }
 
     #[test]

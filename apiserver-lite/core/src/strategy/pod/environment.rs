@@ -19,13 +19,8 @@ const ENV_FIELDS: [&str; 9] = [
     "status.podIPs",
 ];
 
-const VOLUME_FIELDS: [&str; 5] = [
-    "metadata.annotations",
-    "metadata.labels",
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-];
+const VOLUME_FIELDS: [&str; 5] =
+    ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
 const RESOURCE_FIELDS: [&str; 6] = [
     "limits.cpu",
@@ -59,11 +54,7 @@ fn validate_source(variable: &Value, path: &Path) -> Findings {
     let mut count = 0;
     if source.has("fieldRef") {
         count += 1;
-        findings.extend(validate_field_ref(
-            &source["fieldRef"],
-            &ENV_FIELDS,
-            &path.child("fieldRef"),
-        ));
+        findings.extend(validate_field_ref(&source["fieldRef"], &ENV_FIELDS, &path.child("fieldRef")));
     }
     if source.has("resourceFieldRef") {
         count += 1;
@@ -81,20 +72,13 @@ fn validate_source(variable: &Value, path: &Path) -> Findings {
     }
     if source.has("fileKeyRef") {
         count += 1;
-        findings.extend(validate_file_ref(
-            &source["fileKeyRef"],
-            &path.child("fileKeyRef"),
-        ));
+        findings.extend(validate_file_ref(&source["fileKeyRef"], &path.child("fileKeyRef")));
     }
     if count == 0 {
         let why = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
         findings.push(invalid(path, "", why));
     } else if !variable.text("value").is_empty() {
-        findings.push(invalid(
-            path,
-            "",
-            "may not be specified when `value` is not empty",
-        ));
+        findings.push(invalid(path, "", "may not be specified when `value` is not empty"));
     } else if count > 1 {
         findings.push(invalid(path, "", MORE_THAN_ONE));
     }
@@ -129,28 +113,17 @@ pub(super) fn validate_env_from(sources: &[Value], path: &Path) -> Findings {
         let at = path.index(index);
         let prefix = source.text("prefix");
         if !prefix.is_empty() {
-            findings.extend(ill_formed(
-                &at.child("prefix"),
-                prefix,
-                names::env_var_name(prefix),
-            ));
+            findings.extend(ill_formed(&at.child("prefix"), prefix, names::env_var_name(prefix)));
         }
         let mut count = 0;
-        for reference in ["configMapRef", "secretRef"]
-            .iter()
-            .filter(|reference| source.has(reference))
-        {
+        for reference in ["configMapRef", "secretRef"].iter().filter(|reference| source.has(reference)) {
             count += 1;
             if source[*reference].text("name").is_empty() {
                 findings.push(required(&at.child(reference).child("name"), ""));
             }
         }
         match count {
-            0 => findings.push(invalid(
-                path,
-                "",
-                "must specify one of: `configMapRef` or `secretRef`",
-            )),
+            0 => findings.push(invalid(path, "", "must specify one of: `configMapRef` or `secretRef`")),
             1 => {}
             _ => findings.push(invalid(path, "", MORE_THAN_ONE)),
         }
@@ -180,11 +153,7 @@ fn validate_field_ref(reference: &Value, fields: &[&str], path: &Path) -> Findin
         let why = format!("error converting fieldPath: field label not supported: {field}");
         return vec![invalid(&at, field, &why)];
     }
-    if fields.contains(&field) {
-        Findings::new()
-    } else {
-        vec![not_supported(&at, field, fields)]
-    }
+    if fields.contains(&field) { Findings::new() } else { vec![not_supported(&at, field, fields)] }
 }
 
 /// The fields that upstream's conversion of field labels knows.
@@ -204,11 +173,7 @@ fn is_selectable(field: &str) -> bool {
 pub(super) fn validate_downward_file(file: &Value, path: &Path) -> Findings {
     let mut findings = super::volumes::validate_relative_path(file.text("path"), &path.child("path"));
     if file.has("fieldRef") {
-        findings.extend(validate_field_ref(
-            &file["fieldRef"],
-            &VOLUME_FIELDS,
-            &path.child("fieldRef"),
-        ));
+        findings.extend(validate_field_ref(&file["fieldRef"], &VOLUME_FIELDS, &path.child("fieldRef")));
         if file.has("resourceFieldRef") {
             let why = "fieldRef and resourceFieldRef can not be specified simultaneously";
             findings.push(invalid(path, "resource", why));
@@ -248,25 +213,16 @@ fn validate_divisor(resource: &str, divisor: &str, path: &Path) -> Findings {
     }
     let name = resource.split_once('.').map_or(resource, |(_, name)| name);
     let (units, shown): (&[&str], &str) = match name {
-        "cpu" => (
-            &["1m", "1"],
-            "only divisor's values 1m and 1 are supported with the cpu resource",
-        ),
+        "cpu" => (&["1m", "1"], "only divisor's values 1m and 1 are supported with the cpu resource"),
         _ => (
-            &[
-                "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei",
-            ],
+            &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"],
             "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the",
         ),
     };
     if units.iter().any(|unit| unit.parse() == Ok(divisor)) {
         return Findings::new();
     }
-    let why = if name == "cpu" {
-        shown.to_owned()
-    } else {
-        format!("{shown} {} resource", family(name))
-    };
+    let why = if name == "cpu" { shown.to_owned() } else { format!("{shown} {} resource", family(name)) };
     vec![invalid(&path.child("divisor"), resource, &why)]
 }
 

@@ -57,8 +57,7 @@ impl Strategy for Pod {
             Part::Main => pod.take_from(old, "status"),
             Part::Status => {
                 pod.take_from(old, "spec");
-                pod.child("metadata")
-                    .take_from(&old["metadata"], "ownerReferences");
+                pod.child("metadata").take_from(&old["metadata"], "ownerReferences");
                 keep_qos_class(pod, old);
             }
             Part::Subresource("ephemeralcontainers") => keep_all_but(pod, old, &["ephemeralContainers"]),
@@ -109,10 +108,8 @@ fn keep_all_but(pod: &mut Value, old: &Value, fields: &[&str]) {
     for field in fields {
         pod.child("spec").take_from(&asked, field);
     }
-    pod.child("metadata")
-        .take_from(&given["metadata"], "resourceVersion");
-    pod.child("metadata")
-        .take_from(&given["metadata"], "managedFields");
+    pod.child("metadata").take_from(&given["metadata"], "resourceVersion");
+    pod.child("metadata").take_from(&given["metadata"], "managedFields");
 }
 
 /// A resize brings amounts for the containers that are there, and nothing else.

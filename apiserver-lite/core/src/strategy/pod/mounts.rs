@@ -14,11 +14,7 @@ pub(super) fn validate(container: &Value, context: &Context<'_>, path: &Path) ->
 }
 
 fn find<'a>(context: &Context<'a>, name: &str) -> Option<&'a Value> {
-    context
-        .volumes
-        .iter()
-        .copied()
-        .find(|volume| volume.text("name") == name)
+    context.volumes.iter().copied().find(|volume| volume.text("name") == name)
 }
 
 fn validate_mounts(container: &Value, context: &Context<'_>, path: &Path) -> Findings {
@@ -42,26 +38,15 @@ fn validate_mounts(container: &Value, context: &Context<'_>, path: &Path) -> Fin
         }
         points.push(point);
         if devices.iter().any(|device| device.text("name") == name) {
-            findings.push(invalid(
-                &at.child("name"),
-                name,
-                "must not already exist in volumeDevices",
-            ));
+            findings.push(invalid(&at.child("name"), name, "must not already exist in volumeDevices"));
         }
         if devices.iter().any(|device| device.text("devicePath") == point) {
             let why = "must not already exist as a path in volumeDevices";
             findings.push(invalid(&at.child("mountPath"), point, why));
         }
         findings.extend(validate_sub_paths(mount, path, &at));
-        findings.extend(validate_propagation(
-            mount,
-            container,
-            &path.child("mountPropagation"),
-        ));
-        findings.extend(validate_recursive_read_only(
-            mount,
-            &path.child("recursiveReadOnly"),
-        ));
+        findings.extend(validate_propagation(mount, container, &path.child("mountPropagation")));
+        findings.extend(validate_recursive_read_only(mount, &path.child("recursiveReadOnly")));
     }
     findings
 }
@@ -162,18 +147,10 @@ fn validate_devices(container: &Value, context: &Context<'_>, path: &Path) -> Fi
         if validate_no_backsteps(device_path, &at).is_empty() {
             paths_seen.push(device_path);
         } else {
-            findings.push(invalid(
-                &at.child("devicePath"),
-                device_path,
-                "can not contain backsteps ('..')",
-            ));
+            findings.push(invalid(&at.child("devicePath"), device_path, "can not contain backsteps ('..')"));
         }
         if mounts.iter().any(|mount| mount.text("name") == name) {
-            findings.push(invalid(
-                &at.child("name"),
-                name,
-                "must not already exist in volumeMounts",
-            ));
+            findings.push(invalid(&at.child("name"), name, "must not already exist in volumeMounts"));
         }
         if mounts.iter().any(|mount| mount.text("mountPath") == device_path) {
             let why = "must not already exist as a path in volumeMounts";

@@ -31,17 +31,10 @@ fn validate_lifecycle(lifecycle: &Value, grace: Option<i64>, path: &Path) -> Fin
 
 fn validate_probe(probe: &Value, name: &str, grace: Option<i64>, path: &Path) -> Findings {
     let mut findings = validate_handler(probe, grace, path);
-    for field in [
-        "initialDelaySeconds",
-        "timeoutSeconds",
-        "periodSeconds",
-        "successThreshold",
-        "failureThreshold",
-    ] {
-        findings.extend(not_negative(
-            &path.child(field),
-            probe.number(field).unwrap_or_default(),
-        ));
+    for field in
+        ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
+    {
+        findings.extend(not_negative(&path.child(field), probe.number(field).unwrap_or_default()));
     }
     if name == "readinessProbe" {
         if probe.has("terminationGracePeriodSeconds") {
@@ -51,10 +44,7 @@ fn validate_probe(probe: &Value, name: &str, grace: Option<i64>, path: &Path) ->
         }
         return findings;
     }
-    if let Some(period) = probe
-        .number("terminationGracePeriodSeconds")
-        .filter(|period| *period <= 0)
-    {
+    if let Some(period) = probe.number("terminationGracePeriodSeconds").filter(|period| *period <= 0) {
         findings.push(invalid(
             &path.child("terminationGracePeriodSeconds"),
             period,
@@ -118,10 +108,9 @@ fn validate_http_get(action: &Value, path: &Path) -> Findings {
 /// A port by number or by name.
 pub(in super::super) fn validate_port(port: &Value, path: &Path) -> Findings {
     match port {
-        Value::String(name) => names::port_name(name)
-            .iter()
-            .map(|why| invalid(path, name.as_str(), why))
-            .collect(),
+        Value::String(name) => {
+            names::port_name(name).iter().map(|why| invalid(path, name.as_str(), why)).collect()
+        }
         other => validate_port_number(other.as_i64().unwrap_or_default(), path),
     }
 }

@@ -64,11 +64,7 @@ fn is_extended(name: &str) -> bool {
 pub(in super::super) fn validate_name(name: &str, path: &Path) -> Findings {
     let findings = ill_formed(path, name, names::qualified_name(name));
     if findings.is_empty() && !name.contains('/') && !is_standard(name) {
-        return vec![invalid(
-            path,
-            name,
-            "must be a standard resource type or fully qualified",
-        )];
+        return vec![invalid(path, name, "must be a standard resource type or fully qualified")];
     }
     findings
 }
@@ -105,11 +101,7 @@ fn validate_container_name(name: &str, path: &Path) -> Findings {
             findings.push(invalid(path, name, "must be a standard resource for containers"));
         }
     } else if !is_native(name) && !is_extended(name) {
-        findings.push(invalid(
-            path,
-            name,
-            "doesn't follow extended resource name standard",
-        ));
+        findings.push(invalid(path, name, "doesn't follow extended resource name standard"));
     }
     findings
 }
@@ -167,10 +159,7 @@ fn validate_requirements(resources: &Value, check_name: NameCheck, path: &Path) 
                 findings.push(invalid(&at_requests, amount.to_string(), &why));
             }
             None if !overcommit => {
-                findings.push(required(
-                    &at_limits,
-                    "Limit must be set for non overcommitable resources",
-                ));
+                findings.push(required(&at_limits, "Limit must be set for non overcommitable resources"));
             }
             _ => {}
         }
@@ -212,11 +201,7 @@ pub(super) fn validate_pod_level(spec: &Value, path: &Path) -> Findings {
     for (name, sum) in of_containers(spec, "requests") {
         if let Some(request) = own.get(&name).filter(|request| **request < sum) {
             let why = format!("must be greater than or equal to aggregate container requests of {sum}");
-            findings.push(invalid(
-                &at.child("requests").key(&name),
-                request.to_string(),
-                &why,
-            ));
+            findings.push(invalid(&at.child("requests").key(&name), request.to_string(), &why));
         }
     }
     findings

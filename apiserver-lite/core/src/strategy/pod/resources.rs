@@ -10,9 +10,7 @@ pub(super) type Amounts = BTreeMap<String, Quantity>;
 
 pub(super) fn amounts(list: &Value) -> Amounts {
     let entries = list.as_object().into_iter().flatten();
-    entries
-        .filter_map(|(name, amount)| Some((name.clone(), amount.as_str()?.parse().ok()?)))
-        .collect()
+    entries.filter_map(|(name, amount)| Some((name.clone(), amount.as_str()?.parse().ok()?))).collect()
 }
 
 /// What the pod takes at most at any time, by its containers alone: the sum of what runs together, or the largest init
@@ -80,11 +78,7 @@ pub(in super::super) fn qos_class(spec: &Value) -> &'static str {
     if requests.is_empty() && limits.is_empty() {
         return "BestEffort";
     }
-    if guaranteed && requests == limits {
-        "Guaranteed"
-    } else {
-        "Burstable"
-    }
+    if guaranteed && requests == limits { "Guaranteed" } else { "Burstable" }
 }
 
 #[cfg(test)]
@@ -101,14 +95,8 @@ mod tests {
             (json!({"requests": {"cpu": "0"}}), "BestEffort"),
             (json!({"requests": {"cpu": "1"}}), "Burstable"),
             (json!({"requests": both, "limits": both}), "Guaranteed"),
-            (
-                json!({"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": both}),
-                "Burstable",
-            ),
-            (
-                json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}),
-                "Burstable",
-            ),
+            (json!({"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": both}), "Burstable"),
+            (json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}), "Burstable"),
         ] {
             let spec = json!({"containers": [{"resources": resources}]});
             assert_eq!(qos_class(&spec), class, "{spec}");
@@ -122,9 +110,6 @@ mod tests {
             "containers": [{"resources": cpu("1")}, {"resources": cpu("1")}],
             "initContainers": [{"resources": cpu("1"), "restartPolicy": "Always"}, {"resources": cpu("4")}],
         });
-        assert_eq!(
-            of_containers(&spec, "requests")["cpu"],
-            Quantity::from_milli(5000)
-        );
+        assert_eq!(of_containers(&spec, "requests")["cpu"], Quantity::from_milli(5000));
     }
 }

@@ -13,10 +13,7 @@ const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 pub(super) fn validate_affinity(affinity: &Value, path: &Path) -> Findings {
     let mut findings = Findings::new();
     if affinity.has("nodeAffinity") {
-        findings.extend(validate_node_affinity(
-            &affinity["nodeAffinity"],
-            &path.child("nodeAffinity"),
-        ));
+        findings.extend(validate_node_affinity(&affinity["nodeAffinity"], &path.child("nodeAffinity")));
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let (terms, at) = (&affinity[kind], path.child(kind));
@@ -26,10 +23,7 @@ pub(super) fn validate_affinity(affinity: &Value, path: &Path) -> Findings {
         for (index, weighted) in terms.list(PREFERRED).iter().enumerate() {
             let at = at.child(PREFERRED).index(index);
             findings.extend(validate_weight(weighted, &at));
-            findings.extend(validate_pod_term(
-                &weighted["podAffinityTerm"],
-                &at.child("podAffinityTerm"),
-            ));
+            findings.extend(validate_pod_term(&weighted["podAffinityTerm"], &at.child("podAffinityTerm")));
         }
     }
     findings
@@ -43,11 +37,7 @@ fn validate_node_affinity(affinity: &Value, path: &Path) -> Findings {
     for (index, term) in affinity.list(PREFERRED).iter().enumerate() {
         let at = path.child(PREFERRED).index(index);
         findings.extend(validate_weight(term, &at));
-        findings.extend(validate_node_term(
-            &term["preference"],
-            false,
-            &at.child("preference"),
-        ));
+        findings.extend(validate_node_term(&term["preference"], false, &at.child("preference")));
     }
     findings
 }
@@ -57,11 +47,7 @@ fn validate_weight(term: &Value, path: &Path) -> Findings {
     if (1..=100).contains(&weight) {
         return Findings::new();
     }
-    vec![invalid(
-        &path.child("weight"),
-        weight,
-        "must be in the range 1-100",
-    )]
+    vec![invalid(&path.child("weight"), weight, "must be in the range 1-100")]
 }
 
 /// A `NodeSelector`, of a pod or a volume.
@@ -71,9 +57,7 @@ pub(in super::super) fn validate_node_selector(selector: &Value, path: &Path) ->
         return vec![required(&at, "must have at least one node selector term")];
     }
     let terms = selector.list("nodeSelectorTerms").iter().enumerate();
-    terms
-        .flat_map(|(index, term)| validate_node_term(term, true, &at.index(index)))
-        .collect()
+    terms.flat_map(|(index, term)| validate_node_term(term, true, &at.index(index))).collect()
 }
 
 fn validate_node_term(term: &Value, check_values: bool, path: &Path) -> Findings {
@@ -83,10 +67,7 @@ fn validate_node_term(term: &Value, check_values: bool, path: &Path) -> Findings
         findings.extend(validate_node_requirement(requirement, check_values, &at));
     }
     for (index, requirement) in term.list("matchFields").iter().enumerate() {
-        findings.extend(validate_field_requirement(
-            requirement,
-            &path.child("matchFields").index(index),
-        ));
+        findings.extend(validate_field_requirement(requirement, &path.child("matchFields").index(index)));
     }
     findings
 }
@@ -96,29 +77,17 @@ fn validate_node_requirement(requirement: &Value, check_values: bool, path: &Pat
     let at = path.child("values");
     match (requirement.text("operator"), requirement.list("values").len()) {
         ("In" | "NotIn", 0) => {
-            findings.push(required(
-                &at,
-                "must be specified when `operator` is 'In' or 'NotIn'",
-            ));
+            findings.push(required(&at, "must be specified when `operator` is 'In' or 'NotIn'"));
         }
         ("Exists" | "DoesNotExist", 1..) => {
-            findings.push(forbidden(
-                &at,
-                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-            ));
+            findings
+                .push(forbidden(&at, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
         }
         ("Gt" | "Lt", count) if count != 1 => {
-            findings.push(required(
-                &at,
-                "must be specified single value when `operator` is 'Lt' or 'Gt'",
-            ));
+            findings.push(required(&at, "must be specified single value when `operator` is 'Lt' or 'Gt'"));
         }
         ("In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt", _) => {}
-        (other, _) => findings.push(invalid(
-            &path.child("operator"),
-            other,
-            "not a valid selector operator",
-        )),
+        (other, _) => findings.push(invalid(&path.child("operator"), other, "not a valid selector operator")),
     }
     findings.extend(validate_label_key(requirement.text("key"), &path.child("key")));
     for (index, value) in requirement.texts("values").enumerate().filter(|_| check_values) {
@@ -131,11 +100,7 @@ fn validate_field_requirement(requirement: &Value, path: &Path) -> Findings {
     let mut findings = Findings::new();
     let operator = requirement.text("operator");
     if !["In", "NotIn"].contains(&operator) {
-        findings.push(invalid(
-            &path.child("operator"),
-            operator,
-            "not a valid selector operator",
-        ));
+        findings.push(invalid(&path.child("operator"), operator, "not a valid selector operator"));
     } else if requirement.list("values").len() != 1 {
         let why = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
         findings.push(required(&path.child("values"), why));
@@ -146,21 +111,14 @@ fn validate_field_requirement(requirement: &Value, path: &Path) -> Findings {
         return findings;
     }
     for (index, value) in requirement.texts("values").enumerate() {
-        findings.extend(ill_formed(
-            &path.child("values").index(index),
-            value,
-            names::dns_subdomain(value),
-        ));
+        findings.extend(ill_formed(&path.child("values").index(index), value, names::dns_subdomain(value)));
     }
     findings
 }
 
 fn validate_pod_term(term: &Value, path: &Path) -> Findings {
     let mut findings = validate_selector(&term["labelSelector"], &path.child("labelSelector"));
-    findings.extend(validate_selector(
-        &term["namespaceSelector"],
-        &path.child("namespaceSelector"),
-    ));
+    findings.extend(validate_selector(&term["namespaceSelector"], &path.child("namespaceSelector")));
     for name in term.texts("namespaces") {
         findings.extend(ill_formed(&path.child("namespace"), name, names::dns_label(name)));
     }
@@ -196,14 +154,8 @@ pub(super) fn validate_spread(spec: &Value, path: &Path) -> Findings {
     let constraints = spec.list("topologySpreadConstraints");
     for (index, constraint) in constraints.iter().enumerate() {
         let at = path.index(index);
-        let (key, action) = (
-            constraint.text("topologyKey"),
-            constraint.text("whenUnsatisfiable"),
-        );
-        findings.extend(positive(
-            &at.child("maxSkew"),
-            constraint.number("maxSkew").unwrap_or_default(),
-        ));
+        let (key, action) = (constraint.text("topologyKey"), constraint.text("whenUnsatisfiable"));
+        findings.extend(positive(&at.child("maxSkew"), constraint.number("maxSkew").unwrap_or_default()));
         if key.is_empty() {
             findings.push(required(&at.child("topologyKey"), "can not be empty"));
         }
@@ -217,10 +169,7 @@ pub(super) fn validate_spread(spec: &Value, path: &Path) -> Findings {
             findings.push(duplicate(&at, format!("{{{key}, {action}}}")));
         }
         findings.extend(validate_spread_options(constraint, action, &at));
-        findings.extend(validate_selector(
-            &constraint["labelSelector"],
-            &at.child("labelSelector"),
-        ));
+        findings.extend(validate_selector(&constraint["labelSelector"], &at.child("labelSelector")));
     }
     findings
 }
@@ -234,10 +183,7 @@ fn validate_spread_options(constraint: &Value, action: &str, path: &Path) -> Fin
             findings.push(invalid(&path.child("minDomains"), domains, &why));
         }
     }
-    for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"]
-        .iter()
-        .filter(|field| constraint.has(field))
-    {
+    for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"].iter().filter(|field| constraint.has(field)) {
         let policy = constraint.text(field);
         if !["Honor", "Ignore"].contains(&policy) {
             findings.push(not_supported(&path.child(field), policy, &["Honor", "Ignore"]));
@@ -247,11 +193,7 @@ fn validate_spread_options(constraint: &Value, action: &str, path: &Path) -> Fin
 }
 
 fn positive(path: &Path, value: i64) -> Findings {
-    if value > 0 {
-        Findings::new()
-    } else {
-        vec![invalid(path, value, "must be greater than zero")]
-    }
+    if value > 0 { Findings::new() } else { vec![invalid(path, value, "must be greater than zero")] }
 }
 
 pub(in super::super) fn validate_tolerations(tolerations: &[Value], path: &Path) -> Findings {

@@ -50,18 +50,12 @@ fn validate_id(context: &Value, field: &str, path: &Path) -> Findings {
     let Some(id) = context.number(field) else {
         return Findings::new();
     };
-    names::user_id(id)
-        .iter()
-        .map(|why| invalid(&path.child(field), id, why))
-        .collect()
+    names::user_id(id).iter().map(|why| invalid(&path.child(field), id, why)).collect()
 }
 
 fn validate_profiles(context: &Value, path: &Path) -> Findings {
     let mut findings = validate_seccomp(&context["seccompProfile"], &path.child("seccompProfile"));
-    findings.extend(validate_app_armor(
-        &context["appArmorProfile"],
-        &path.child("appArmorProfile"),
-    ));
+    findings.extend(validate_app_armor(&context["appArmorProfile"], &path.child("appArmorProfile")));
     findings
 }
 
@@ -74,10 +68,7 @@ fn validate_seccomp(profile: &Value, path: &Path) -> Findings {
     }
     let (kind, at) = (profile.text("type"), path.child("localhostProfile"));
     match kind {
-        "" => findings.push(required(
-            &path.child("type"),
-            "type is required when seccompProfile is set",
-        )),
+        "" => findings.push(required(&path.child("type"), "type is required when seccompProfile is set")),
         _ if !PROFILES.contains(&kind) => findings.push(not_supported(&path.child("type"), kind, &PROFILES)),
         _ => {}
     }
@@ -85,15 +76,8 @@ fn validate_seccomp(profile: &Value, path: &Path) -> Findings {
         ("Localhost", false) => findings.push(required(&at, "must be set when seccomp type is Localhost")),
         ("Localhost", true) => findings.extend(validate_descending(profile.text("localhostProfile"), &at)),
         (_, true) => {
-            let shown = [
-                ("Type", kind.into()),
-                ("LocalhostProfile", profile["localhostProfile"].clone()),
-            ];
-            findings.push(invalid_struct(
-                &at,
-                &shown,
-                "can only be set when seccomp type is Localhost",
-            ));
+            let shown = [("Type", kind.into()), ("LocalhostProfile", profile["localhostProfile"].clone())];
+            findings.push(invalid_struct(&at, &shown, "can only be set when seccomp type is Localhost"));
         }
         (_, false) => {}
     }
@@ -115,17 +99,10 @@ fn validate_app_armor(profile: &Value, path: &Path) -> Findings {
         }
         "Localhost" => Findings::new(),
         "RuntimeDefault" | "Unconfined" if profile.has("localhostProfile") => {
-            vec![invalid(
-                &at,
-                local,
-                "can only be set when AppArmor type is Localhost",
-            )]
+            vec![invalid(&at, local, "can only be set when AppArmor type is Localhost")]
         }
         "RuntimeDefault" | "Unconfined" => Findings::new(),
-        "" => vec![required(
-            &path.child("type"),
-            "type is required when appArmorProfile is set",
-        )],
+        "" => vec![required(&path.child("type"), "type is required when appArmorProfile is set")],
         other => vec![not_supported(&path.child("type"), other, &PROFILES)],
     }
 }
@@ -146,10 +123,9 @@ fn validate_sysctls(spec: &Value, path: &Path) -> Findings {
         if seen.contains(&dotted) {
             findings.push(super::super::field::duplicate(&at, name));
         }
-        for (flag, prefix, kind) in [
-            ("hostNetwork", "net.", "hostNetwork"),
-            ("hostIPC", "kernel.shm", "hostIPC"),
-        ] {
+        for (flag, prefix, kind) in
+            [("hostNetwork", "net.", "hostNetwork"), ("hostIPC", "kernel.shm", "hostIPC")]
+        {
             if spec.flag(flag) && dotted.starts_with(prefix) {
                 let why = format!("may not be specified when '{kind}' is true");
                 findings.push(invalid(&at, name, &why));
@@ -188,26 +164,17 @@ pub(super) fn validate_container(container: &Value, context: &Context<'_>, path:
             findings.push(invalid(&at, kind, "`hostUsers` must be false to use `Unmasked`"));
         }
     }
-    findings.extend(validate_seccomp(
-        &own["seccompProfile"],
-        &path.child("seccompProfile"),
-    ));
+    findings.extend(validate_seccomp(&own["seccompProfile"], &path.child("seccompProfile")));
     if own["allowPrivilegeEscalation"].as_bool() == Some(false) {
         let mut refuse = |why: &str| findings.push(invalid_struct(path, &shown(own), why));
         if own.flag("privileged") {
             refuse("cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
         }
-        if own["capabilities"]
-            .texts("add")
-            .any(|capability| capability == "CAP_SYS_ADMIN")
-        {
+        if own["capabilities"].texts("add").any(|capability| capability == "CAP_SYS_ADMIN") {
             refuse("cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
         }
     }
-    findings.extend(validate_app_armor(
-        &own["appArmorProfile"],
-        &path.child("appArmorProfile"),
-    ));
+    findings.extend(validate_app_armor(&own["appArmorProfile"], &path.child("appArmorProfile")));
     findings
 }
 
@@ -254,10 +221,7 @@ pub(super) fn validate_windows_pod(spec: &Value, path: &Path) -> Findings {
     for field in own.iter().filter(|field| spec["securityContext"].has(field)) {
         findings.push(forbidden(&at.child(field), why));
     }
-    for field in ["hostPID", "hostIPC", "shareProcessNamespace"]
-        .iter()
-        .filter(|field| spec.flag(field))
-    {
+    for field in ["hostPID", "hostIPC", "shareProcessNamespace"].iter().filter(|field| spec.flag(field)) {
         findings.push(forbidden(&path.child(field), why));
     }
     findings

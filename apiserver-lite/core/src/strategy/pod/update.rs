@@ -26,10 +26,7 @@ pub(super) fn validate_main(pod: &Value, old: &Value) -> Findings {
             if container.text("image").is_empty() {
                 findings.push(required(&at.index(index).child("image"), ""));
             }
-            findings.extend(super::containers::validate_image_spaces(
-                container,
-                &at.index(index),
-            ));
+            findings.extend(super::containers::validate_image_spaces(container, &at.index(index)));
         }
     }
     let deadline = validate_deadline(spec, before, &path.child("activeDeadlineSeconds"));
@@ -47,25 +44,17 @@ pub(super) fn validate_main(pod: &Value, old: &Value) -> Findings {
 }
 
 fn validate_deadline(spec: &Value, before: &Value, path: &Path) -> Findings {
-    let (new, old) = (
-        spec.number("activeDeadlineSeconds"),
-        before.number("activeDeadlineSeconds"),
-    );
+    let (new, old) = (spec.number("activeDeadlineSeconds"), before.number("activeDeadlineSeconds"));
     match (new, old) {
         (Some(new), _) if !(0..=i64::from(i32::MAX)).contains(&new) => {
-            names::in_range(new, 0, i64::from(i32::MAX))
-                .iter()
-                .map(|why| invalid(path, new, why))
-                .collect()
+            names::in_range(new, 0, i64::from(i32::MAX)).iter().map(|why| invalid(path, new, why)).collect()
         }
         (Some(new), Some(old)) if old < new => {
             vec![invalid(path, new, "must be less than or equal to previous value")]
         }
-        (None, Some(_)) => vec![invalid(
-            path,
-            Value::Null,
-            "must not update from a positive integer to nil value",
-        )],
+        (None, Some(_)) => {
+            vec![invalid(path, Value::Null, "must not update from a positive integer to nil value")]
+        }
         _ => Findings::new(),
     }
 }
@@ -80,26 +69,15 @@ fn validate_tolerations(spec: &Value, before: &Value, path: &Path) -> Findings {
         toleration
     };
     let kept: Vec<Value> = spec.list("tolerations").iter().map(without_time).collect();
-    if before
-        .list("tolerations")
-        .iter()
-        .all(|old| kept.contains(&without_time(old)))
-    {
+    if before.list("tolerations").iter().all(|old| kept.contains(&without_time(old))) {
         return Findings::new();
     }
-    vec![forbidden(
-        path,
-        "existing toleration can not be modified except its tolerationSeconds",
-    )]
+    vec![forbidden(path, "existing toleration can not be modified except its tolerationSeconds")]
 }
 
 fn validate_gates(spec: &Value, before: &Value, path: &Path) -> Findings {
     let known = before.list("schedulingGates");
-    let added = spec
-        .list("schedulingGates")
-        .iter()
-        .enumerate()
-        .filter(|(_, gate)| !known.contains(gate));
+    let added = spec.list("schedulingGates").iter().enumerate().filter(|(_, gate)| !known.contains(gate));
     added
         .map(|(index, _)| {
             forbidden(
@@ -123,9 +101,7 @@ fn with_old_values(spec: &Value, before: &Value) -> Value {
     for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
         spec.take_from(before, field);
     }
-    let was_negative = before
-        .number("terminationGracePeriodSeconds")
-        .is_some_and(|period| period < 0);
+    let was_negative = before.number("terminationGracePeriodSeconds").is_some_and(|period| period < 0);
     if was_negative && spec.number("terminationGracePeriodSeconds") == Some(1) {
         spec.take_from(before, "terminationGracePeriodSeconds");
     }
@@ -162,11 +138,7 @@ pub(super) fn validate_status(pod: &Value, old: &Value) -> Findings {
             findings.push(invalid(&path.child("nominatedNodeName"), nominated, &why));
         }
     }
-    findings.extend(immutable(
-        &path.child("qosClass"),
-        &status["qosClass"],
-        &old["status"]["qosClass"],
-    ));
+    findings.extend(immutable(&path.child("qosClass"), &status["qosClass"], &old["status"]["qosClass"]));
     findings.extend(validate_ended_containers(pod, old, &path));
     findings
 }
@@ -183,17 +155,12 @@ fn validate_ended_containers(pod: &Value, old: &Value, path: &Path) -> Findings 
         let Some(code) = before["state"]["terminated"].number("exitCode") else {
             continue;
         };
-        let own = old["spec"]
-            .list("containers")
-            .iter()
-            .find(|c| c.text("name") == before.text("name"));
+        let own = old["spec"].list("containers").iter().find(|c| c.text("name") == before.text("name"));
         let may_restart = own.is_some_and(|c| c.has("restartPolicy") || !c.lacks("restartPolicyRules"));
         if may_restart || (policy == "OnFailure" && code != 0) {
             continue;
         }
-        let now = new_statuses
-            .iter()
-            .find(|status| status.text("name") == before.text("name"));
+        let now = new_statuses.iter().find(|status| status.text("name") == before.text("name"));
         if now.is_some_and(|status| !status["state"].has("terminated")) {
             let at = path.child("containerStatuses").index(index).child("state");
             findings.push(forbidden(&at, "may not be transitioned to non-terminated state"));
@@ -204,28 +171,21 @@ fn validate_ended_containers(pod: &Value, old: &Value, path: &Path) -> Findings 
 
 pub(super) fn validate_ephemeral_containers(pod: &Value, old: &Value) -> Findings {
     if old["metadata"]["annotations"].has("kubernetes.io/config.mirror") {
-        return vec![forbidden(
-            &Path::root(),
-            "static pods do not support ephemeral containers",
-        )];
+        return vec![forbidden(&Path::root(), "static pods do not support ephemeral containers")];
     }
     let mut findings = validate_pod(pod);
     let path = Path::new("spec").child("ephemeralContainers");
     for before in old["spec"].list("ephemeralContainers") {
         let name = before.text("name");
-        let now = pod["spec"]
-            .list("ephemeralContainers")
-            .iter()
-            .find(|container| container.text("name") == name);
+        let now =
+            pod["spec"].list("ephemeralContainers").iter().find(|container| container.text("name") == name);
         let change = match now {
             None => "removed",
             Some(now) if now != before => "changed",
             Some(_) => continue,
         };
-        findings.push(forbidden(
-            &path,
-            &format!("existing ephemeral containers {name:?} may not be {change}\n"),
-        ));
+        findings
+            .push(forbidden(&path, &format!("existing ephemeral containers {name:?} may not be {change}\n")));
     }
     findings
 }
@@ -238,19 +198,12 @@ pub(super) fn validate_resize(pod: &Value, old: &Value) -> Findings {
     let (spec, before, path) = (&pod["spec"], &old["spec"], Path::new("spec"));
     let class = old["status"].text("qosClass");
     if class != qos_class(spec) {
-        findings.push(invalid(
-            &path,
-            class,
-            "Pod QOS Class may not change as a result of resizing",
-        ));
+        findings.push(invalid(&path, class, "Pod QOS Class may not change as a result of resizing"));
     }
     let mut others_equal = true;
     for list in ["initContainers", "containers"] {
         if names_of(spec, list) != names_of(before, list) {
-            findings.push(forbidden(
-                &path,
-                "containers may not be renamed or reordered on resize",
-            ));
+            findings.push(forbidden(&path, "containers may not be renamed or reordered on resize"));
             return findings;
         }
         for (index, (now, then)) in spec.list(list).iter().zip(before.list(list)).enumerate() {
@@ -266,23 +219,16 @@ pub(super) fn validate_resize(pod: &Value, old: &Value) -> Findings {
 }
 
 fn names_of<'a>(spec: &'a Value, list: &str) -> Vec<&'a str> {
-    spec.list(list)
-        .iter()
-        .map(|container| container.text("name"))
-        .collect()
+    spec.list(list).iter().map(|container| container.text("name")).collect()
 }
 
 fn validate_removals(now: &Value, then: &Value, path: &Path) -> Findings {
     let mut findings = Findings::new();
     for (list, word) in [("requests", "requests"), ("limits", "limits")] {
-        let lost = then
-            .entries(list)
-            .any(|(name, _)| !now[list].has(name) && matches!(name, "cpu" | "memory"));
+        let lost =
+            then.entries(list).any(|(name, _)| !now[list].has(name) && matches!(name, "cpu" | "memory"));
         if lost {
-            findings.push(forbidden(
-                &path.child(list),
-                &format!("resource {word} cannot be removed"),
-            ));
+            findings.push(forbidden(&path.child(list), &format!("resource {word} cannot be removed")));
         }
     }
     findings
@@ -340,11 +286,7 @@ mod tests {
     fn what_may_change() {
         let toleration = |seconds: i64| json!({"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds});
         check("/spec/activeDeadlineSeconds", json!(5), true);
-        check(
-            "/spec/tolerations",
-            json!([toleration(300), {"operator": "Exists"}]),
-            true,
-        );
+        check("/spec/tolerations", json!([toleration(300), {"operator": "Exists"}]), true);
         check("/spec/tolerations", json!([toleration(5)]), true);
         check("/spec/tolerations", json!([]), false);
         check("/spec/nodeName", json!("n"), false);

@@ -30,10 +30,7 @@ pub(super) fn validate_create(pod: &Value) -> Findings {
     let mut findings = validate_pod(pod);
     let (spec, path) = (&pod["spec"], Path::new("spec"));
     if !spec.lacks("ephemeralContainers") {
-        findings.push(forbidden(
-            &path.child("ephemeralContainers"),
-            "cannot be set on create",
-        ));
+        findings.push(forbidden(&path.child("ephemeralContainers"), "cannot be set on create"));
     }
     if !spec.text("nodeName").is_empty() && !spec.lacks("schedulingGates") {
         let why = "cannot be set until all schedulingGates have been cleared";
@@ -52,10 +49,7 @@ pub(super) fn validate_pod(pod: &Value) -> Findings {
     }
     for list in ["containers", "initContainers"] {
         for (index, container) in spec.list(list).iter().enumerate() {
-            findings.extend(containers::validate_image_spaces(
-                container,
-                &path.child(list).index(index),
-            ));
+            findings.extend(containers::validate_image_spaces(container, &path.child(list).index(index)));
         }
     }
     findings
@@ -71,11 +65,7 @@ fn validate_pod_annotations(annotations: &Value, spec: &Value) -> Findings {
     }
     const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
     if annotations.has(COST) && !is_plain_i32(annotations.text(COST)) {
-        findings.push(invalid(
-            &path.key(COST),
-            annotations[COST].clone(),
-            "must be a 32bit integer",
-        ));
+        findings.push(invalid(&path.key(COST), annotations[COST].clone(), "must be a 32bit integer"));
     }
     findings
 }
@@ -89,11 +79,7 @@ fn tokens_without_account(spec: &Value, path: &Path) -> Findings {
     for (volume_index, volume) in spec.list("volumes").iter().enumerate() {
         for (index, source) in volume["projected"].list("sources").iter().enumerate() {
             if source.has("serviceAccountToken") {
-                let at = path
-                    .child("volumes")
-                    .index(volume_index)
-                    .child("projected.sources")
-                    .index(index);
+                let at = path.child("volumes").index(volume_index).child("projected.sources").index(index);
                 let why = "must not be specified when serviceAccountName is not set";
                 findings.push(forbidden(&at.child("serviceAccountToken"), why));
             }
@@ -105,10 +91,7 @@ fn tokens_without_account(spec: &Value, path: &Path) -> Findings {
 /// A `PodTemplateSpec`.
 pub(in super::super) fn validate_template(template: &Value, path: &Path) -> Findings {
     let mut findings = validate_labels(&template["metadata"]["labels"], &path.child("labels"));
-    findings.extend(validate_annotations(
-        &template["metadata"]["annotations"],
-        &path.child("annotations"),
-    ));
+    findings.extend(validate_annotations(&template["metadata"]["annotations"], &path.child("annotations")));
     findings.extend(validate_spec(&template["spec"], &path.child("spec")));
     if !template["spec"].lacks("ephemeralContainers") {
         let why = "ephemeral containers not allowed in pod template";
@@ -122,17 +105,8 @@ pub(super) fn validate_spec(spec: &Value, path: &Path) -> Findings {
     let mut findings = Findings::new();
     let right = volumes::validate(spec, &path.child("volumes"), &mut findings);
     let host_users = spec["hostUsers"].as_bool().unwrap_or(true);
-    let claims = spec
-        .list("resourceClaims")
-        .iter()
-        .map(|claim| claim.text("name"))
-        .collect();
-    let context = Context {
-        spec,
-        volumes: right,
-        claims,
-        host_users,
-    };
+    let claims = spec.list("resourceClaims").iter().map(|claim| claim.text("name")).collect();
+    let context = Context { spec, volumes: right, claims, host_users };
     findings.extend(validate_claims(spec, &path.child("resourceClaims")));
     findings.extend(containers::validate_all(&context, path));
     findings.extend(resource_rules::validate_pod_level(spec, path));
@@ -147,27 +121,15 @@ pub(super) fn validate_spec(spec: &Value, path: &Path) -> Findings {
         spec.text("dnsPolicy"),
         &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"],
     ));
-    findings.extend(validate_labels(
-        &spec["nodeSelector"],
-        &path.child("nodeSelector"),
-    ));
+    findings.extend(validate_labels(&spec["nodeSelector"], &path.child("nodeSelector")));
     findings.extend(security::validate_pod(spec, path));
-    findings.extend(scheduling::validate_affinity(
-        &spec["affinity"],
-        &path.child("affinity"),
-    ));
+    findings.extend(scheduling::validate_affinity(&spec["affinity"], &path.child("affinity")));
     findings.extend(validate_dns_config(spec, &path.child("dnsConfig")));
     findings.extend(scheduling::validate_gates(spec, path));
-    findings.extend(scheduling::validate_spread(
-        spec,
-        &path.child("topologySpreadConstraints"),
-    ));
+    findings.extend(scheduling::validate_spread(spec, &path.child("topologySpreadConstraints")));
     findings.extend(validate_host_users(spec, path));
     findings.extend(validate_names(spec, path));
-    findings.extend(scheduling::validate_tolerations(
-        spec.list("tolerations"),
-        &path.child("tolerations"),
-    ));
+    findings.extend(scheduling::validate_tolerations(spec.list("tolerations"), &path.child("tolerations")));
     findings.extend(validate_host_aliases(spec, &path.child("hostAliases")));
     findings.extend(validate_classes(spec, path));
     findings
@@ -186,10 +148,7 @@ fn validate_claims(spec: &Value, path: &Path) -> Findings {
                 names_seen.push(name);
             }
         }
-        let sources = (
-            claim.has("resourceClaimName"),
-            claim.has("resourceClaimTemplateName"),
-        );
+        let sources = (claim.has("resourceClaimName"), claim.has("resourceClaimTemplateName"));
         let why = match sources {
             (true, true) => {
                 "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
@@ -200,10 +159,7 @@ fn validate_claims(spec: &Value, path: &Path) -> Findings {
         let shown = [
             ("Name", name.into()),
             ("ResourceClaimName", claim["resourceClaimName"].clone()),
-            (
-                "ResourceClaimTemplateName",
-                claim["resourceClaimTemplateName"].clone(),
-            ),
+            ("ResourceClaimTemplateName", claim["resourceClaimTemplateName"].clone()),
         ];
         findings.push(invalid_struct(&at, &shown, why));
     }
@@ -220,12 +176,8 @@ fn validate_host_network(spec: &Value, path: &Path) -> Findings {
             for (index, port) in container.list("ports").iter().enumerate() {
                 let host_port = port.number("hostPort").unwrap_or_default();
                 if host_port != port.number("containerPort").unwrap_or_default() {
-                    let at = path
-                        .child(list)
-                        .index(container_index)
-                        .child("ports")
-                        .index(index)
-                        .child("hostPort");
+                    let at =
+                        path.child(list).index(container_index).child("ports").index(index).child("hostPort");
                     findings.push(invalid(
                         &at,
                         host_port,
@@ -243,10 +195,7 @@ fn validate_dns_config(spec: &Value, path: &Path) -> Findings {
     let servers = config.list("nameservers");
     if spec.text("dnsPolicy") == "None" {
         if config.is_null() {
-            return vec![required(
-                path,
-                "must provide `dnsConfig` when `dnsPolicy` is None",
-            )];
+            return vec![required(path, "must provide `dnsConfig` when `dnsPolicy` is None")];
         }
         if servers.is_empty() {
             let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
@@ -276,11 +225,7 @@ fn validate_dns_config(spec: &Value, path: &Path) -> Findings {
     }
     for (index, search) in searches.iter().enumerate().filter(|(_, search)| **search != ".") {
         let search = search.strip_suffix('.').unwrap_or(search);
-        findings.extend(ill_formed(
-            &at.index(index),
-            search,
-            names::dns_subdomain_underscore(search),
-        ));
+        findings.extend(ill_formed(&at.index(index), search, names::dns_subdomain_underscore(search)));
     }
     for (index, option) in config.list("options").iter().enumerate() {
         if option.text("name").is_empty() {
@@ -295,11 +240,7 @@ pub(in super::super) fn validate_ip(text: &str, path: &Path) -> Findings {
     if text.parse::<IpAddr>().is_ok() {
         return Findings::new();
     }
-    vec![invalid(
-        path,
-        text,
-        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-    )]
+    vec![invalid(path, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")]
 }
 
 fn validate_host_users(spec: &Value, path: &Path) -> Findings {
@@ -326,10 +267,7 @@ fn validate_host_users(spec: &Value, path: &Path) -> Findings {
 fn validate_names(spec: &Value, path: &Path) -> Findings {
     let mut findings = Findings::new();
     for (field, check) in [
-        (
-            "serviceAccountName",
-            names::dns_subdomain as fn(&str) -> Vec<String>,
-        ),
+        ("serviceAccountName", names::dns_subdomain as fn(&str) -> Vec<String>),
         ("nodeName", names::dns_subdomain),
     ] {
         let name = spec.text(field);
@@ -377,16 +315,9 @@ fn validate_classes(spec: &Value, path: &Path) -> Findings {
     }
     if spec.has("preemptionPolicy") {
         let policy = spec.text("preemptionPolicy");
-        findings.extend(one_of(
-            &path.child("preemptionPolicy"),
-            policy,
-            &["PreemptLowerPriority", "Never"],
-        ));
+        findings.extend(one_of(&path.child("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]));
     }
-    findings.extend(resource_rules::validate_overhead(
-        &spec["overhead"],
-        &path.child("overhead"),
-    ));
+    findings.extend(resource_rules::validate_overhead(&spec["overhead"], &path.child("overhead")));
     if spec.has("os") {
         match spec["os"].text("name") {
             "" => findings.push(required(&path.child("os.name"), "")),

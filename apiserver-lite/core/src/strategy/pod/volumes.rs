@@ -70,10 +70,7 @@ fn validate_sources(volume: &Value, path: &Path) -> Findings {
     let mut found = false;
     for (name, refused_as) in SOURCES.iter().filter(|(name, _)| volume.has(name)) {
         if found {
-            findings.push(forbidden(
-                &path.child(refused_as),
-                "may not specify more than 1 volume type",
-            ));
+            findings.push(forbidden(&path.child(refused_as), "may not specify more than 1 volume type"));
             continue;
         }
         found = true;
@@ -109,21 +106,13 @@ pub(in super::super) fn validate_source(name: &str, source: &Value, path: &Path)
         "image" => {
             let mut findings = require(source, &["reference"], path);
             let policies = ["Always", "IfNotPresent", "Never"];
-            findings.extend(one_of(
-                &path.child("pullPolicy"),
-                source.text("pullPolicy"),
-                &policies,
-            ));
+            findings.extend(one_of(&path.child("pullPolicy"), source.text("pullPolicy"), &policies));
             findings
         }
         "nfs" => {
             let mut findings = require(source, &["server", "path"], path);
             if !source.text("path").starts_with('/') {
-                findings.push(invalid(
-                    &path.child("path"),
-                    source.text("path"),
-                    "must be an absolute path",
-                ));
+                findings.push(invalid(&path.child("path"), source.text("path"), "must be an absolute path"));
             }
             findings
         }
@@ -147,30 +136,16 @@ fn require(source: &Value, fields: &[&str], path: &Path) -> Findings {
 }
 
 fn validate_empty_dir(source: &Value, path: &Path) -> Findings {
-    let is_negative = source
-        .text("sizeLimit")
-        .parse()
-        .is_ok_and(kedge_api::Quantity::is_negative);
+    let is_negative = source.text("sizeLimit").parse().is_ok_and(kedge_api::Quantity::is_negative);
     if !is_negative {
         return Findings::new();
     }
-    vec![forbidden(
-        &path.child("sizeLimit"),
-        "SizeLimit field must be a valid resource quantity",
-    )]
+    vec![forbidden(&path.child("sizeLimit"), "SizeLimit field must be a valid resource quantity")]
 }
 
 fn validate_host_path(source: &Value, path: &Path) -> Findings {
-    const TYPES: [&str; 8] = [
-        "",
-        "BlockDevice",
-        "CharDevice",
-        "Directory",
-        "DirectoryOrCreate",
-        "File",
-        "FileOrCreate",
-        "Socket",
-    ];
+    const TYPES: [&str; 8] =
+        ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
     let target = source.text("path");
     if target.is_empty() {
         return vec![required(&path.child("path"), "")];
@@ -243,11 +218,7 @@ pub(in super::super) fn validate_driver_name(driver: &str, path: &Path) -> Findi
     if driver.len() > DRIVER_LENGTH_MAX {
         findings.push(super::super::field::too_long(path, DRIVER_LENGTH_MAX));
     }
-    findings.extend(ill_formed(
-        path,
-        driver,
-        names::dns_subdomain(&driver.to_lowercase()),
-    ));
+    findings.extend(ill_formed(path, driver, names::dns_subdomain(&driver.to_lowercase())));
     findings
 }
 
@@ -263,12 +234,7 @@ fn validate_projected(source: &Value, path: &Path) -> Findings {
             findings.extend(require(&part[*name], &["name"], &at));
             for (index, item) in part[*name].list("items").iter().enumerate() {
                 findings.extend(validate_item(item, &at.child("items").index(index)));
-                findings.extend(claim_path(
-                    item.text("path"),
-                    part[*name].text("name"),
-                    &mut paths,
-                    path,
-                ));
+                findings.extend(claim_path(item.text("path"), part[*name].text("name"), &mut paths, path));
             }
         }
         if part.has("downwardAPI") {
@@ -282,18 +248,10 @@ fn validate_projected(source: &Value, path: &Path) -> Findings {
             count += 1;
             let token = &part["serviceAccountToken"];
             findings.extend(validate_token(token, &at.child("serviceAccountToken")));
-            findings.extend(claim_path(
-                token.text("path"),
-                token.text("path"),
-                &mut paths,
-                path,
-            ));
+            findings.extend(claim_path(token.text("path"), token.text("path"), &mut paths, path));
         }
         if count > 1 {
-            findings.push(forbidden(
-                &at,
-                "may not specify more than 1 volume type per source",
-            ));
+            findings.push(forbidden(&at, "may not specify more than 1 volume type per source"));
         }
     }
     findings
