@@ -16,10 +16,7 @@ pub fn run(root: &Path, out: Option<String>) -> Result<(), String> {
     let program = build_program(root)?;
     let hello = std::fs::read(&program).map_err(|error| format!("{program}: {error}"))?;
     if hello.len() > PROGRAM_BYTES_MAX {
-        return Err(format!(
-            "{program} has {} bytes, more than {PROGRAM_BYTES_MAX}",
-            hello.len()
-        ));
+        return Err(format!("{program} has {} bytes, more than {PROGRAM_BYTES_MAX}", hello.len()));
     }
     std::fs::write(&out, build(&hello, architecture)).map_err(|error| format!("{out}: {error}"))
 }
@@ -29,16 +26,7 @@ fn build_program(root: &Path) -> Result<String, String> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(root)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "hello",
-            "--profile",
-            "pause",
-            "--target",
-            &target,
-        ])
+        .args(["build", "--quiet", "--package", "hello", "--profile", "pause", "--target", &target])
         .arg("--message-format=json-render-diagnostics")
         .stderr(std::process::Stdio::inherit())
         .output()
@@ -49,21 +37,17 @@ fn build_program(root: &Path) -> Result<String, String> {
         ));
     }
     let messages = String::from_utf8_lossy(&built.stdout).into_owned();
-    let executable = messages.lines().filter_map(|line| {
+    let mut executable = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(str::to_owned)
     });
-    executable
-        .last()
-        .ok_or_else(|| "cargo named no executable for hello".to_owned())
+    executable.next_back().ok_or_else(|| "cargo named no executable for hello".to_owned())
 }
 
 const PROGRAM_BYTES_MAX: usize = 1 << 20;
 
 pub const NAME: &str = "kedge.local/hello:1";
-const APPLETS: [&str; 10] = [
-    "web", "get", "sh", "sleep", "ls", "cat", "echo", "env", "true", "false",
-];
+const APPLETS: [&str; 10] = ["web", "get", "sh", "sleep", "ls", "cat", "echo", "env", "true", "false"];
 const USER: u64 = 65532;
 const PASSWD: &str =
     "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\nhello:x:65532:65532:hello:/:/bin/sh\n";
@@ -107,11 +91,7 @@ pub fn build(hello: &[u8], architecture: &str) -> Vec<u8> {
     tar.file("oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#);
     tar.file("index.json", 0o644, index.to_string().as_bytes());
     for blob in [&config, &manifest, &layer] {
-        tar.file(
-            &format!("blobs/sha256/{}", &digest(blob)["sha256:".len()..]),
-            0o644,
-            blob,
-        );
+        tar.file(&format!("blobs/sha256/{}", &digest(blob)["sha256:".len()..]), 0o644, blob);
     }
     tar.finish()
 }
@@ -131,10 +111,7 @@ fn layer(hello: &[u8]) -> Vec<u8> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
 

@@ -1,24 +1,73 @@
-//! Developer verbs: tidy, dist, lab, sim, round, bench.
+//! Developer verbs. Each is a module; what decides is a pure function with its tests beside it, what acts is small.
 
 mod bpf;
+mod dist;
+mod embed;
 mod generate;
 mod hello_image;
+mod lab;
+mod rounds;
+mod suites;
+mod tidy;
+mod tools;
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "Developer verbs of Kedge")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Check the rules that a program can check: layers, bans, licences, sizes, paths
+    Tidy,
+    /// Run the suites in order and add up their results; without names all of them
+    Test { suites: Vec<String> },
+    /// Build the Go tools that the tests use into the cache
+    Tools {
+        /// Also agnhost, e2e.test and ginkgo
+        #[arg(long)]
+        conformance: bool,
+    },
+    /// Build the one static file and check that it is one
+    Dist,
+    /// Run shards that are too long for every landing; without a name list them
+    Round { name: Option<String> },
+    /// A network, mount and cgroup world of its own for one command
+    #[command(subcommand)]
+    Lab(lab::Verb),
+    /// Build the eBPF object, or only compare its hash
+    Bpf {
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build what the binary carries: pause and the demo image
+    Embed,
+    /// Write the demo image as an OCI layout
+    HelloImage { out: String },
+    /// Generate the table of kinds from the recorded API
+    GenerateKinds,
+}
+
 fn main() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the workspace");
-    match std::env::args().nth(1).as_deref() {
-        Some("bpf") => report(bpf::run(
-            root,
-            std::env::args().nth(2).as_deref() == Some("--check"),
-        )),
-        Some("hello-image") => report(hello_image::run(root, std::env::args().nth(2))),
-        Some("generate-kinds") => report(generate::run(root)),
-        _ => ExitCode::SUCCESS,
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
+    match Cli::parse().verb {
+        Verb::Tidy => report(tidy::run(root)),
+        Verb::Test { suites } => report(suites::run(root, &suites)),
+        Verb::Tools { conformance } => report(tools::run(root, conformance)),
+        Verb::Dist => report(dist::run(root)),
+        Verb::Round { name } => report(rounds::run(root, name.as_deref())),
+        Verb::Lab(verb) => lab::run(&verb).unwrap_or_else(|error| report(Err::<(), _>(error))),
+        Verb::Bpf { check } => report(bpf::run(root, check)),
+        Verb::Embed => report(embed::run(root)),
+        Verb::HelloImage { out } => report(hello_image::run(root, Some(out))),
+        Verb::GenerateKinds => report(generate::run(root)),
     }
 }
 
