@@ -90,7 +90,7 @@ impl Board {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_part_that_panics_is_started_again() {
         let (stop, shutdown) = watch::channel(false);
         let board = Board::default();

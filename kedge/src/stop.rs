@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 /// Each container's grace at `kedge stop`, as upstream's default for a pod, in seconds.
 const GRACE_S: i64 = 30;
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+const GROUP_LIMIT: Duration = Duration::from_secs(5);
 
 pub fn stop(site: &SiteOptions, options: &StopOptions) -> Outcome {
     let roots = site.roots()?;
@@ -190,9 +191,45 @@ fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Kills what is left in our groups and removes them from every tree.
-fn remove_cgroups(_roots: &Roots) -> Outcome {
+/// Ends what is left in our groups and removes them from every tree.
+fn remove_cgroups(roots: &Roots) -> Outcome {
+    let failed = |error: std::io::Error| Failure::new(format!("cannot read the cgroups: {error}"));
+    let trees = kedge_sys::cgroup::Trees::discover().map_err(failed)?;
+    for tree in trees.roots() {
+        for group in ["kubepods", "kedge"] {
+            let folder = tree.join(roots.cgroup_parent.trim_start_matches('/')).join(group);
+            if folder.is_dir() {
+                remove_group(&folder)?;
+            }
+        }
+    }
     Ok(())
+}
+
+/// The deepest first. A process takes a moment to leave its group after SIGKILL, so each removal has a deadline.
+fn remove_group(folder: &Path) -> Outcome {
+    let failed = |error: std::io::Error| Failure::new(format!("cannot remove cgroup {}: {error}", folder.display()));
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            remove_group(&entry.path())?;
+        }
+    }
+    let deadline = Instant::now() + GROUP_LIMIT;
+    loop {
+        for process in kedge_sys::cgroup::processes(folder).unwrap_or_default() {
+            if let Some(pid) = rustix::process::Pid::from_raw(process) {
+                // A process that has ended meanwhile is what we want.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        match std::fs::remove_dir(folder) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if Instant::now() > deadline => return Err(failed(error)),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
 }
 
 #[cfg(test)]
