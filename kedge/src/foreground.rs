@@ -76,7 +76,7 @@ fn run_node(cli: &Cli, options: &StartOptions, herald: &Herald) -> Outcome {
         start_control(&way, &server, options, &parts).await
     })?;
 
-    let mut images = None;
+    let mut started = None;
     if !options.disable.contains(&Part::Kubelet) {
         herald.say("starting the node");
         let plan = NodePlan {
@@ -89,30 +89,34 @@ fn run_node(cli: &Cli, options: &StartOptions, herald: &Herald) -> Outcome {
             service_cidr: options.server.service_cluster_ip_range,
             disable: options.disable.clone(),
         };
-        images = Some(node_runtime.block_on(node::start(plan, parts.shutdown.subscribe(), &parts.board))?);
+        started = Some(node_runtime.block_on(node::start(plan, parts.shutdown.subscribe(), &parts.board))?);
     }
-    let runtime = images.as_ref().map(|started| Arc::clone(&started.runtime));
     let control = Control {
         node: site.node_name.clone(),
         board: parts.board.clone(),
         not_ready: not_ready_seen,
         stop: stop_sender,
-        images: images.as_ref().map(|started| Arc::clone(&started.images)),
+        images: started.as_ref().map(|started| Arc::clone(&started.images)),
     };
     node_runtime.block_on(async {
         let listener = Control::listen(&site.roots)?;
         tokio::spawn(control.serve(listener));
         Ok::<(), Failure>(())
     })?;
-    let wait_for_node = runtime.is_some();
+    let wait_for_node = started.is_some();
     let how =
         node_runtime.block_on(until_stopped(&site, &way, herald, wait_for_node, not_ready, stop_receiver))?;
     tracing::info!(?how, "stopping");
     parts.shutdown.send_replace(true);
     if how == Stop::EndPods
-        && let Some(runtime) = runtime
+        && let Some(started) = started
     {
-        node_runtime.block_on(stop::end_pods(runtime.as_ref()));
+        node_runtime.block_on(async {
+            stop::end_pods(started.runtime.as_ref()).await;
+            if let Err(error) = started.network.remove().await {
+                tracing::warn!(%error, "routes of the pod network stay behind");
+            }
+        });
     }
     control_runtime.block_on(async {
         if tokio::time::timeout(SHUTDOWN_LIMIT, server.wait()).await.is_err() {

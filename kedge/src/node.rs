@@ -37,6 +37,7 @@ pub struct NodePlan {
 pub struct Started {
     pub runtime: Arc<dyn Runtime>,
     pub images: Arc<Store>,
+    pub network: Arc<BuiltIn>,
 }
 
 /// Folders that everything else stands on. `<run>` must vanish with a reboot: it is a tmpfs, ours where `/run` is none.
@@ -90,7 +91,7 @@ pub async fn start(
     start_kubelet(&plan, node_client, &runtime, &images, &shutdown, board);
     start_proxy(&plan, &datapath, &shutdown, board).await?;
     start_dns(&plan, &shutdown, board).await?;
-    Ok(Started { runtime, images })
+    Ok(Started { runtime, images, network })
 }
 
 async fn import_hello(images: &Arc<Store>) -> Outcome {
@@ -148,7 +149,8 @@ fn labels(given: &[String]) -> std::collections::BTreeMap<String, String> {
 
 /// A node that was here before has its ranges already: with them it is never unready in between.
 async fn take_known_ranges(client: &Client, node_name: &str, network: &BuiltIn) {
-    let known: Result<Node, kedge_client::Error> = client.get(kedge_api::resource::NODES, "", node_name).await;
+    let known: Result<Node, kedge_client::Error> =
+        client.get(kedge_api::resource::NODES, "", node_name).await;
     let ranges = known.map(|node| ranges(&node)).unwrap_or_default();
     if !ranges.is_empty()
         && let Err(error) = network.set_ranges(ranges).await

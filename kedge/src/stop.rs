@@ -208,7 +208,8 @@ fn remove_cgroups(roots: &Roots) -> Outcome {
 
 /// The deepest first. A process takes a moment to leave its group after SIGKILL, so each removal has a deadline.
 fn remove_group(folder: &Path) -> Outcome {
-    let failed = |error: std::io::Error| Failure::new(format!("cannot remove cgroup {}: {error}", folder.display()));
+    let failed =
+        |error: std::io::Error| Failure::new(format!("cannot remove cgroup {}: {error}", folder.display()));
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if entry.file_type().map_err(failed)?.is_dir() {
