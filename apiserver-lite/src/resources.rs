@@ -78,7 +78,8 @@ async fn route(context: &Arc<Context>, call: Call, body: BoxBody, target: Target
         _ => return Err(not_allowed()),
     };
     let streams = target.subresource.is_some_and(|s| special::is_stream(s.name));
-    if !offered.contains(&verb) && !(streams && verb == "get") {
+    let served = offered.contains(&verb) || streams && verb == "get";
+    if !served {
         return Err(not_allowed());
     }
     if streams {

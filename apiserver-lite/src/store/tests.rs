@@ -96,7 +96,7 @@ fn a_batch_checks_guards_against_its_own_writes() {
         let mut txn = put("/a", "1");
         txn.guards.push(Guard { key: "/a".into(), mod_revision: Revision::ZERO });
         let sender = sender.clone();
-        store.commit(txn, Box::new(move |result| drop(sender.send(result.is_ok()))));
+        store.commit(txn, Box::new(move |result| sender.send(result.is_ok()).unwrap()));
     }
     drop(sender);
     assert_eq!(receiver.iter().filter(|ok| *ok).count(), 1);

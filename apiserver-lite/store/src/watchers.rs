@@ -13,11 +13,13 @@ pub trait Sink: Send + Sync {
     fn send(&self, event: &Arc<Event>) -> bool;
 }
 
+type Watcher = (WatchId, Box<dyn Sink>);
+
 /// Sinks by the prefix they asked for. A prefix is a whole key or ends with a slash, so that an event finds its sinks by
 /// looking up the few prefixes of its own key, however many watches there are.
 #[derive(Default)]
 pub struct Watchers {
-    by_prefix: BTreeMap<String, Vec<(WatchId, Box<dyn Sink>)>>,
+    by_prefix: BTreeMap<String, Vec<Watcher>>,
     prefixes: BTreeMap<WatchId, String>,
     last: u64,
 }

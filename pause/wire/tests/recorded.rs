@@ -11,7 +11,7 @@ use kedge_pause_wire::*;
 const RECORDED: &str = include_str!("session-1.txt");
 
 fn c(text: &str) -> CString {
-    CString::new(text).unwrap()
+    CString::new(text).expect("a text without NUL")
 }
 
 fn launch() -> LaunchSpec {

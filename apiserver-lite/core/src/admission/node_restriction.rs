@@ -69,7 +69,7 @@ impl Write<'_> {
         Err(self.request.forbidden(self.object.or(self.old), why))
     }
 
-    fn new(&self) -> &Value {
+    fn sent(&self) -> &Value {
         self.object.unwrap_or(&Value::Null)
     }
 
@@ -108,7 +108,7 @@ impl Write<'_> {
     }
 
     fn mirror_pod(&self) -> Result<(), ApiError> {
-        let (pod, node) = (self.new(), self.node);
+        let (pod, node) = (self.sent(), self.node);
         if pod["metadata"]["annotations"].get(MIRROR).is_none() {
             return self.refuse(&format!(
                 "pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"
@@ -132,7 +132,7 @@ impl Write<'_> {
     fn mirror_pod_owner(&self) -> Result<(), ApiError> {
         let node = self.node;
         let owners =
-            self.new()["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+            self.sent()["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
         let owner = match owners {
             [owner] => owner,
             [] => {
@@ -171,7 +171,7 @@ impl Write<'_> {
     }
 
     fn pod_status(&self) -> Result<(), ApiError> {
-        let (new, old, node) = (self.new(), self.stored(), self.node);
+        let (new, old, node) = (self.sent(), self.stored(), self.node);
         if self.request.operation != Operation::Update {
             return self.refuse(&format!("unexpected operation {:?}", upper(self.request.operation)));
         }
@@ -194,7 +194,7 @@ impl Write<'_> {
 
     fn eviction(&self) -> Result<(), ApiError> {
         let own = &self.attributes().name;
-        let name = if own.is_empty() { text(&self.new()["metadata"]["name"]) } else { own };
+        let name = if own.is_empty() { text(&self.sent()["metadata"]["name"]) } else { own };
         let pod = self.stored_pod(name)?;
         match text(&pod["spec"]["nodeName"]) == self.node {
             true => Ok(()),
@@ -204,7 +204,7 @@ impl Write<'_> {
     }
 
     fn node(&self) -> Result<(), ApiError> {
-        let (new, old, node) = (self.new(), self.stored(), self.node);
+        let (new, old, node) = (self.sent(), self.stored(), self.node);
         let own = &self.attributes().name;
         let name = if own.is_empty() { text(&new["metadata"]["name"]) } else { own };
         if name != node {
@@ -251,7 +251,7 @@ impl Write<'_> {
             }
             claim
         };
-        match rest(self.new()) == rest(self.stored()) {
+        match rest(self.sent()) == rest(self.stored()) {
             true => Ok(()),
             false => self.refuse(&format!(
                 "node {:?} is not allowed to update fields other than status.quantity and status.conditions",
@@ -262,7 +262,7 @@ impl Write<'_> {
 
     /// A kubelet asks for tokens of pods that run on it, bound to them, for audiences that they mount.
     fn token(&self) -> Result<(), ApiError> {
-        let spec = &self.new()["spec"];
+        let spec = &self.sent()["spec"];
         let reference = &spec["boundObjectRef"];
         if reference["apiVersion"] != "v1"
             || reference["kind"] != "Pod"
@@ -354,8 +354,8 @@ impl Write<'_> {
             return self.refuse("can only access leases in the \"kube-node-lease\" system namespace");
         }
         // The authorizer knows the name of every other operation.
-        let named =
-            self.request.operation != Operation::Create || text(&self.new()["metadata"]["name"]) == self.node;
+        let named = self.request.operation != Operation::Create
+            || text(&self.sent()["metadata"]["name"]) == self.node;
         match named {
             true => Ok(()),
             false => self.refuse("can only access node lease with the same name as the requesting node"),
@@ -363,8 +363,8 @@ impl Write<'_> {
     }
 
     fn csi_node(&self) -> Result<(), ApiError> {
-        let named =
-            self.request.operation != Operation::Create || text(&self.new()["metadata"]["name"]) == self.node;
+        let named = self.request.operation != Operation::Create
+            || text(&self.sent()["metadata"]["name"]) == self.node;
         match named {
             true => Ok(()),
             false => self.refuse("can only access CSINode with the same name as the requesting node"),
@@ -374,10 +374,10 @@ impl Write<'_> {
     fn resource_slice(&self) -> Result<(), ApiError> {
         let own = |slice: &Value| text(&slice["spec"]["nodeName"]) == self.node;
         match self.request.operation {
-            Operation::Create if !own(self.new()) => {
+            Operation::Create if !own(self.sent()) => {
                 self.refuse("can only create ResourceSlice with the same NodeName as the requesting node")
             }
-            Operation::Update if changed(self.new(), self.stored(), "/spec/nodeName") => {
+            Operation::Update if changed(self.sent(), self.stored(), "/spec/nodeName") => {
                 self.refuse("cannot change ResourceSlice.NodeName")
             }
             Operation::Delete if self.old.is_some() && !own(self.stored()) => {

@@ -52,10 +52,10 @@ fn collect(role: &Value, all: &[&Value], above: &mut Vec<String>) -> Vec<Rule> {
 /// A `metav1.LabelSelector` against the role's labels.
 fn selects(selector: &Value, role: &Value) -> bool {
     let label = |key: &str| role["metadata"]["labels"].get(key).and_then(Value::as_str);
-    let labels = selector["matchLabels"].as_object().into_iter().flatten();
-    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
-    labels.map(|(key, value)| label(key) == value.as_str()).all(|matched| matched)
-        && expressions.map(|expression| expression_matches(expression, label)).all(|matched| matched)
+    let mut labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let mut expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+    labels.all(|(key, value)| label(key) == value.as_str())
+        && expressions.all(|expression| expression_matches(expression, label))
 }
 
 fn expression_matches<'a>(expression: &Value, label: impl Fn(&str) -> Option<&'a str>) -> bool {

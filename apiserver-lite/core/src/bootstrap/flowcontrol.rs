@@ -4,7 +4,9 @@
 use serde_json::{Value, json};
 
 /// Name, precedence, priority level, distinguisher, what (all requests, or listed rules), subjects.
-const SCHEMAS: [(&str, u32, &str, &str, What, &[&str]); 11] = [
+type Schema = (&'static str, u32, &'static str, &'static str, What, &'static [&'static str]);
+
+const SCHEMAS: [Schema; 11] = [
     ("exempt", 1, "exempt", "", What::All, &["group:system:masters"]),
     (
         "probes",

@@ -110,11 +110,11 @@ impl Allocator {
         reservation: &mut Reservation,
     ) -> Result<(), Finding> {
         if service["spec"]["type"] == "ExternalName" {
-            if old.is_some_and(|old| old["spec"]["type"] != "ExternalName") {
-                if let Some(spec) = service["spec"].as_object_mut() {
-                    for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-                        spec.remove(key);
-                    }
+            if old.is_some_and(|old| old["spec"]["type"] != "ExternalName")
+                && let Some(spec) = service["spec"].as_object_mut()
+            {
+                for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+                    spec.remove(key);
                 }
             }
             return Ok(());
@@ -206,10 +206,11 @@ impl Allocator {
         let old_ports = old.map(|old| old["spec"]["ports"].clone()).unwrap_or_default();
         for (index, port) in service["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
             let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
-            if port["nodePort"].as_u64().unwrap_or(0) == 0 && wanted {
-                if let Some(number) = kept_port(&old_ports, port) {
-                    port["nodePort"] = number.into();
-                }
+            if port["nodePort"].as_u64().unwrap_or(0) == 0
+                && wanted
+                && let Some(number) = kept_port(&old_ports, port)
+            {
+                port["nodePort"] = number.into();
             }
             match port["nodePort"].as_u64().unwrap_or(0) {
                 0 if wanted => port["nodePort"] = self.next_port(&protocol, reservation)?.into(),

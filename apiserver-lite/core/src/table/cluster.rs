@@ -136,7 +136,7 @@ pub fn binding(row: &Row<'_>) -> Vec<Value> {
     let subjects = row.list("subjects");
     let of = |kind: &str| {
         let named = subjects.iter().filter(|subject| subject["kind"] == kind);
-        join(named.map(|subject| subject_name(subject)), ", ")
+        join(named.map(subject_name), ", ")
     };
     let role = format!("{}/{}", row.text("roleRef/kind"), row.text("roleRef/name"));
     vec![

@@ -235,8 +235,10 @@ fn pax_time(text: &[u8]) -> Result<(i64, u32), Error> {
     }
 }
 
+type PaxRecord = (Vec<u8>, Vec<u8>);
+
 /// `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record.
-fn pax_records(mut content: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+fn pax_records(mut content: &[u8]) -> Result<Vec<PaxRecord>, Error> {
     let bad = || Error::Tar("a PAX record is malformed".to_owned());
     let mut records = Vec::new();
     while !content.is_empty() && content[0] != 0 {

@@ -274,7 +274,9 @@ pub mod tests {
         run(program, ARCH_X86_64, number, arguments).0
     }
 
-    fn policy(rules: &[(u32, &[(Option<Comparison>, Action)])]) -> Policy {
+    type Rules<'a> = (u32, &'a [(Option<Comparison>, Action)]);
+
+    fn policy(rules: &[Rules<'_>]) -> Policy {
         let rule = |(comparison, action): &(Option<Comparison>, Action)| Rule {
             arguments: comparison
                 .iter()

@@ -129,7 +129,7 @@ async fn an_image_is_pulled_from_a_loopback_registry() {
     let id = world.store.pull_image(&name, None).await.unwrap();
     assert_eq!(id, digest(&config(&[&base, &top])).to_string());
     let image = world.store.image_status(&name).await.unwrap().unwrap();
-    assert_eq!(image.repo_tags, [name.clone()]);
+    assert_eq!(image.repo_tags, std::slice::from_ref(&name));
     let manifest = digest(&registry.bodies["golden/bb/manifests/1"]);
     assert_eq!(image.repo_digests, [format!("{host}/golden/bb@{manifest}")]);
     assert!(!image.pinned);

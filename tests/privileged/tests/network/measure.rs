@@ -54,7 +54,7 @@ fn measure_connections() {
         let (client, server) = (lab.pod(), lab.pod());
         let kernel = lab.runtime.block_on(BuiltIn::open(&lab.roots_of("kernel"), Arc::new(Kernel))).unwrap();
         lab.runtime.block_on(kernel.set_ranges(vec!["10.245.0.0/24".parse().unwrap()])).unwrap();
-        let mut plain = |id: &str| {
+        let plain = |id: &str| {
             let netns = new_netns();
             let request = Attach {
                 sandbox_id: id.to_owned(),

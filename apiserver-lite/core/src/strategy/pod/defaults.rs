@@ -251,6 +251,7 @@ fn default_projection(projection: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn latest_is_pulled_always() {
