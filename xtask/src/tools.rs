@@ -42,12 +42,17 @@ pub fn run(root: &Path, conformance: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Where the tools lie: outside the clone, kept between clones.
+/// Where the tools lie.
 pub fn folder() -> Result<PathBuf, String> {
+    cache().map(|cache| cache.join("tools/bin"))
+}
+
+/// What is kept between clones and outside of them.
+fn cache() -> Result<PathBuf, String> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let cache = cache.or_else(home).ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(cache.join("kedge/tools/bin"))
+    Ok(cache.join("kedge"))
 }
 
 /// PATH with the tools first: a machine's own kubectl may be a wrapper or of another version.
@@ -72,7 +77,9 @@ fn ensure(root: &Path, folder: &Path, tool: &Tool, pins: &str) -> Result<(), Str
         .arg(tool.package)
         .current_dir(root.join(MODULE))
         .env("CGO_ENABLED", "0")
-        .env("GOFLAGS", "-mod=mod")
+        .env("GOFLAGS", "-mod=readonly")
+        .env("GOCACHE", cache()?.join("go/build"))
+        .env("GOMODCACHE", cache()?.join("go/mod"))
         .env("GOTOOLCHAIN", format!("{GO}+auto"))
         .status()
         .map_err(|error| format!("running go: {error}: install Go 1.21 or newer"))?;

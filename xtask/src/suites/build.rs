@@ -77,7 +77,7 @@ impl Program {
             .arg("--show-output")
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
-            .env("KEDGE_BINARY", target.join("ci/kedge"))
+            .env("KEDGE_BIN", target.join("ci/kedge"))
             .env("KEDGE_PAUSE", target.join("embed/pause"))
             .env("PATH", crate::tools::search_path())
             .stdin(Stdio::null())
