@@ -1,1 +1,8 @@
-//! Drives the built kedge.
+//! Drives the built kedge and the real kubectl in a lab node: network and mount namespaces of its own, its own folders and
+//! cgroups. Nothing of kedge is linked here, so that a test says what a user sees.
+
+pub mod cgroups;
+pub mod lab;
+pub mod run;
+pub mod tools;
+pub mod wait;

@@ -1,0 +1,74 @@
+//! Start, status and delete.
+
+use kedge_integration::cgroups;
+use kedge_integration::lab::{Lab, NODE};
+use kedge_integration::run::contains;
+use std::path::Path;
+
+pub fn check(lab: &Lab) {
+    contains(&lab.kedge("check").ok(), &["ok root", "ok kernel", "ok cgroups", "ok bpf", "ok ports"]);
+}
+
+pub fn start(lab: &Lab) {
+    contains(&lab.kedge("start").ok(), &["kedge is ready"]);
+    let node = lab.kubectl(&format!("get node {NODE} --no-headers")).ok();
+    let columns: Vec<&str> = node.split_whitespace().collect();
+    assert_eq!(columns[1], "Ready", "{node}");
+    assert!(columns[4].starts_with("v1.36."), "{node}");
+}
+
+pub fn start_again(lab: &Lab) {
+    let before = pid(lab);
+    contains(&lab.kedge("start").ok(), &["kedge is running already"]);
+    assert_eq!(pid(lab), before);
+}
+
+/// The number of the process that runs the node.
+pub fn pid(lab: &Lab) -> i32 {
+    let text = lab.kedge("status --output json").ok();
+    let status: serde_json::Value = serde_json::from_str(&text).expect("status in JSON");
+    status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a process number")
+}
+
+/// Another node's folders, but the same ports.
+pub fn port_in_use(lab: &Lab) {
+    let other = lab.root().join("other-node");
+    let root = other.display().to_string();
+    let cgroup = format!("/{}/other", lab.parent);
+    let said =
+        lab.kedge(&format!("start --no-kubeconfig --root {root} --cgroup-root {cgroup}")).fails_with(1);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    contains(&said, &["0.0.0.0:6443 is in use by another program"]);
+    lab.kedge(&format!("delete --no-kubeconfig --root {root} --cgroup-root {cgroup}")).ok();
+}
+
+pub fn delete(lab: &Lab) {
+    contains(&lab.kedge("delete").ok(), &["kedge is gone from this machine"]);
+    let mounts = lab.node(&["cat", "/proc/self/mountinfo"]).ok();
+    let root = lab.root().display().to_string();
+    // The lab's own mount is the resolv.conf, which is named by its source.
+    let left: Vec<&str> = mounts
+        .lines()
+        .filter(|line| line.split(' ').nth(4).is_some_and(|at| at.starts_with(&root)))
+        .collect();
+    assert!(left.is_empty(), "mounts are left: {left:#?}");
+    for folder in
+        ["var/lib/kedge", "var/lib/kubelet", "var/log/pods", "var/log/containers", "run/kedge", "etc/kedge"]
+    {
+        assert!(!Path::new(&root).join(folder).exists(), "{folder} is left");
+    }
+    let running = cgroups::processes(&lab.parent);
+    assert!(running.is_empty(), "processes are left: {running:?}");
+    let groups: Vec<_> = cgroups::folders(&lab.parent).iter().map(|folder| folder.join("kubepods")).collect();
+    assert!(groups.iter().all(|group| !group.exists()), "cgroups are left: {groups:?}");
+    let routes = lab.node(&["ip", "route"]).ok();
+    assert!(!routes.contains("10.244."), "routes are left: {routes}");
+    let links = lab.node(&["ip", "-brief", "link"]).ok();
+    let names: Vec<&str> = links.lines().filter_map(|line| line.split(['@', ' ']).next()).collect();
+    assert_eq!(names, ["lo", "up0"], "links are left");
+    assert!(
+        lab.node(&["ip", "netns"]).ok().lines().all(|name| !name.contains("kedge")),
+        "namespaces are left"
+    );
+    lab.kedge("status").fails_with(3);
+}
