@@ -3,3 +3,4 @@
 pub mod pod;
 pub mod random;
 pub mod scheduler;
+pub mod store;

@@ -177,7 +177,7 @@ impl World {
                 self.bind(&binding);
             }
         }
-        self.scheduler = Scheduler::new(self.random.next());
+        self.scheduler = Scheduler::new(self.random.number());
         for (name, node) in &self.nodes {
             self.scheduler.node_changed(name, Some(Arc::clone(node)), self.now);
         }
