@@ -39,6 +39,13 @@ enum Verb {
     Dist,
     /// Run shards that are too long for every landing; without a name list them
     Round { name: Option<String> },
+    /// Simulate the cores under virtual time with fresh seeds, or replay one
+    Sim {
+        #[arg(long, default_value_t = 1.0, conflicts_with = "seed")]
+        minutes: f64,
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// A network, mount and cgroup world of its own for one command
     #[command(subcommand)]
     Lab(lab::Verb),
@@ -63,12 +70,24 @@ fn main() -> ExitCode {
         Verb::Tools { conformance } => report(tools::run(root, conformance)),
         Verb::Dist => report(dist::run(root)),
         Verb::Round { name } => report(rounds::run(root, name.as_deref())),
+        Verb::Sim { minutes, seed } => report(sim(root, minutes, seed)),
         Verb::Lab(verb) => lab::run(&verb).unwrap_or_else(|error| report(Err::<(), _>(error))),
         Verb::Bpf { check } => report(bpf::run(root, check)),
         Verb::Embed => report(embed::run(root)),
         Verb::HelloImage { out } => report(hello_image::run(root, Some(out))),
         Verb::GenerateKinds => report(generate::run(root)),
     }
+}
+
+fn sim(root: &Path, minutes: f64, seed: Option<u64>) -> Result<(), String> {
+    let (flag, value) = match seed {
+        Some(seed) => ("--seed", seed.to_string()),
+        None => ("--minutes", minutes.to_string()),
+    };
+    embed::cargo(
+        root,
+        &["run", "--quiet", "--profile", "ci", "-p", "kedge-sim", "--bin", "sim", "--", flag, &value],
+    )
 }
 
 fn report<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
