@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
@@ -86,34 +86,43 @@ impl Control {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
             let control = self.clone();
-            let service = hyper::service::service_fn(move |request| {
-                let control = control.clone();
-                async move { Ok::<_, std::convert::Infallible>(control.answer(request).await) }
-            });
             tokio::spawn(async move {
+                let asked = Mutex::new(None);
+                let service = hyper::service::service_fn(|request| {
+                    let answer = control.answer(request, &asked);
+                    async move { Ok::<_, std::convert::Infallible>(answer.await) }
+                });
                 let connection = hyper::server::conn::http1::Builder::new()
+                    .keep_alive(false)
                     .serve_connection(TokioIo::new(stream), service);
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "control connection ended");
+                }
+                // Only now, so that who asked has its answer before the process ends.
+                if let Some(stop) = asked.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                    control.stop.send_replace(Some(stop));
                 }
             });
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    /// `asked` takes what the request wants of the whole process.
+    async fn answer(&self, request: Request<Incoming>, asked: &Mutex<Option<Stop>>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let answered = match (request.method(), path.as_str()) {
+        let (head, mut body) = request.into_parts();
+        if path != "/v1/images/load" {
+            // A connection that closes before the request is read fails its writer, who then sees no answer.
+            while let Some(Ok(_)) = body.frame().await {}
+        }
+        let answered = match (&head.method, path.as_str()) {
             (&Method::GET, "/v1/status") => json(&self.status()),
             (&Method::POST, "/v1/stop") => {
                 let stop = if query == "pods=keep" { Stop::KeepPods } else { Stop::EndPods };
-                self.stop.send_replace(Some(stop));
+                *asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
                 Ok(Response::new(Full::default()))
             }
-            (method, path) if path.starts_with("/v1/images") => {
-                let (method, path) = (method.clone(), path.to_owned());
-                self.images(&method, &path, &query, request.into_body()).await
-            }
+            (method, path) if path.starts_with("/v1/images") => self.images(method, path, &query, body).await,
             _ => Err((StatusCode::NOT_FOUND, format!("no such request: {path}"))),
         };
         answered.unwrap_or_else(|(code, text)| {
