@@ -107,11 +107,13 @@ pub fn remove(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// The processes of one cgroup, without those below it.
+/// The processes of one cgroup, without those below it. A group that is gone has none; one that goes while its file is
+/// open says ENODEV.
 pub fn processes(directory: &Path) -> io::Result<Vec<i32>> {
     match fs::read_to_string(directory.join("cgroup.procs")) {
         Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }
