@@ -13,6 +13,8 @@ pub fn roll_out(lab: &Lab) {
 }
 
 pub fn client(lab: &Lab) {
+    lab.kubectl("create namespace other").ok();
+    lab.kubectl("wait -n other --for=create serviceaccount/default --timeout=20s").ok();
     lab.apply(manifests::CLIENT).ok();
     lab.kubectl("wait -n other --for=condition=Ready pod/client --timeout=30s").ok();
 }
@@ -24,6 +26,20 @@ fn rolled_out(lab: &Lab) -> String {
 /// A field of an object in the namespace `default`.
 pub fn jsonpath(lab: &Lab, object: &str, path: &str) -> String {
     lab.kubectl(&format!("get {object} -o jsonpath={{{path}}}")).ok()
+}
+
+/// Deletes a pod of the namespace `default` and waits until it is gone, whoever is the first to remove it.
+pub fn remove_pod(lab: &Lab, name: &str) {
+    lab.kubectl(&format!("delete pod {name} --ignore-not-found --timeout=30s")).ok();
+    contains(&lab.kubectl(&format!("get pod {name}")).fails_with(1), &["NotFound"]);
+}
+
+pub fn run_once(lab: &Lab) {
+    let said = lab.kubectl(
+        "run once --image=kedge.local/hello:1 --restart=Never --rm -i --quiet -- echo said and gone",
+    );
+    contains(&said.ok(), &["said and gone"]);
+    contains(&lab.kubectl("get pod once").fails_with(1), &["NotFound"]);
 }
 
 pub fn exec_and_logs(lab: &Lab) {

@@ -1,6 +1,6 @@
 //! What a user reads when looking into things that work, and into those that do not.
 
-use crate::applications::jsonpath;
+use crate::applications::{jsonpath, remove_pod};
 use crate::manifests;
 use kedge_integration::lab::{Lab, NODE, NODE_IP};
 use kedge_integration::run::contains;
@@ -34,7 +34,7 @@ pub fn unschedulable(lab: &Lab) {
         &lab.kedge("why pod giant").ok(),
         &["0/1 nodes are available", "NodeResourcesFit no: Insufficient cpu"],
     );
-    lab.kubectl("delete pod giant --timeout=20s").ok();
+    remove_pod(lab, "giant");
 }
 
 pub fn missing_image(lab: &Lab) {
@@ -48,7 +48,20 @@ pub fn missing_image(lab: &Lab) {
         &lab.kubectl("describe pod missing").ok(),
         &["Failed to pull image \"kedge.local/no-such-image:1\""],
     );
-    lab.kubectl("delete pod missing --timeout=20s").ok();
+    remove_pod(lab, "missing");
+}
+
+pub fn sick(lab: &Lab) {
+    lab.apply(manifests::SICK).ok();
+    eventually("the container is restarted", Duration::from_secs(20), || {
+        let count = jsonpath(lab, "pod/sick", ".status.containerStatuses[0].restartCount");
+        count.parse().is_ok_and(|count: u32| count > 0).then_some(())
+    });
+    contains(
+        &lab.kubectl("describe pod sick").ok(),
+        &["Liveness probe failed", "Container c failed liveness probe, will be restarted"],
+    );
+    remove_pod(lab, "sick");
 }
 
 pub fn invalid(lab: &Lab) {

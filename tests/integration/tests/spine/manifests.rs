@@ -28,10 +28,6 @@ spec:
 
 pub const CLIENT: &str = r#"
 apiVersion: v1
-kind: Namespace
-metadata: {name: other}
----
-apiVersion: v1
 kind: Pod
 metadata: {name: client, namespace: other}
 spec:
@@ -56,6 +52,19 @@ kind: Pod
 metadata: {name: giant}
 spec:
   containers: [{name: c, image: "kedge.local/hello:1", resources: {requests: {cpu: "1000"}}}]
+"#;
+
+pub const SICK: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: sick}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: c
+    image: kedge.local/hello:1
+    args: [sleep, infinity]
+    livenessProbe: {exec: {command: [cat, /nope]}, periodSeconds: 1, failureThreshold: 1}
 "#;
 
 pub const MISSING: &str = r#"

@@ -1,6 +1,6 @@
 //! kedge ends, by force or by wish, and comes back.
 
-use crate::applications::jsonpath;
+use crate::applications::{jsonpath, remove_pod};
 use crate::network::{cluster_url, get_from_node, get_from_outside, node_port_url, says_hello};
 use crate::{lifecycle, manifests};
 use kedge_integration::cgroups;
@@ -48,7 +48,7 @@ pub fn kill(lab: &Lab) {
     let before: Vec<_> =
         processes.iter().filter(|process| now.get(process.0) == Some(process.1)).filter(web).collect();
     assert_eq!(before.len(), 2, "the web servers of before are the ones of now: {processes:?} {now:?}");
-    lab.kubectl("delete pod leaver --timeout=20s").ok();
+    remove_pod(lab, "leaver");
 }
 
 /// Of each pod of `hello`: its UID, its container and how often that was restarted.
