@@ -30,7 +30,7 @@ up: prepare-build ## Build kedge, start a node and wait until it is ready
 	@echo "The node is ready. Next:"
 	@echo "  kubectl get nodes                              (or: $(strip $(SUDO) $(KEDGE)) kubectl get nodes)"
 	@echo "  kubectl apply -f examples/hello.yaml"
-	@echo "  kubectl rollout status deployment/hello && curl http://127.0.0.1:30080/"
+	@echo "  kubectl rollout status deployment/hello && curl http://NODE-ADDRESS:30080/"
 	@echo "  make down"
 
 down: ## Delete the node; nothing of it is left
