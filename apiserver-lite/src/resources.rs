@@ -12,6 +12,7 @@ use http::{HeaderMap, Method};
 use kedge_api::kinds::Kind;
 use kedge_apiserver_core::attributes::Attributes;
 use kedge_apiserver_core::managed_fields;
+use kedge_apiserver_core::objects::Objects;
 use kedge_apiserver_core::patch::{self, Patch};
 use kedge_apiserver_core::registry::convert;
 use kedge_apiserver_core::registry::encode::Encoded;
@@ -34,6 +35,10 @@ use std::time::Duration;
 const ATTEMPTS_MAX: usize = 32;
 /// How long a read waits for a revision that the store has not reached.
 const REVISION_WAIT: Duration = Duration::from_secs(3);
+
+/// How often and how fast a pod's creation looks for its namespace's default account.
+const ACCOUNT_LOOKS: usize = 30;
+const ACCOUNT_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What a path offers: upstream answers 405 where a path exists for another method, 404 where it does not exist.
 fn offered(target: &Target) -> Vec<&'static str> {
@@ -341,12 +346,33 @@ async fn create(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) -
     }
     let (value, warnings) = decode(writing, request)?;
     let committed = match target.subresource.map(|s| s.name) {
-        None => writing.run(&|call| write::create(call, value.clone())).await?,
+        None => {
+            default_account(writing, &value).await;
+            writing.run(&|call| write::create(call, value.clone())).await?
+        }
         Some("binding") => writing.run(&|call| subresources::bind(call, &value)).await?,
         Some("eviction") => writing.run(&|call| subresources::evict(call, &value)).await?,
         Some(_) => return Err(not_allowed()),
     };
     committed.answer(target.kind, wanted, warnings)
+}
+
+/// A namespace's first pod may come before its account `default`, which a controller makes: upstream waits for it as well.
+/// What is missing in the end is admission's to say.
+async fn default_account(writing: &Writing<'_>, pod: &Value) {
+    let named = pod["spec"]["serviceAccountName"].as_str().unwrap_or_default();
+    if writing.target.kind.plural != "pods" || !matches!(named, "" | "default") {
+        return;
+    }
+    let (objects, namespace) = (&writing.context.objects, &writing.attributes.namespace);
+    for _ in 0..ACCOUNT_LOOKS {
+        let awaited = objects.get("", "namespaces", "", namespace).is_some()
+            && objects.get("", "serviceaccounts", namespace, "default").is_none();
+        if !awaited {
+            return;
+        }
+        tokio::time::sleep(ACCOUNT_LOOK_EVERY).await;
+    }
 }
 
 async fn put(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) -> Answer {
