@@ -85,7 +85,7 @@ pub enum ClusterEvent<'a> {
         old: &'a Node,
         new: &'a Node,
     },
-    /// A pod that had a node was deleted, ended or asks for less.
+    /// A pod that had a node was deleted, ended, asks for less or turned out to be on another.
     PodLeft(&'a Pod),
 }
 

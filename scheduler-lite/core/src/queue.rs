@@ -108,6 +108,10 @@ impl Queue {
         self.pods.remove(uid);
     }
 
+    pub fn contains(&self, uid: &PodUid) -> bool {
+        self.pods.contains_key(uid)
+    }
+
     /// The next pod to decide on; it stays in flight until it is removed, refused or failed.
     pub fn pop(&mut self, now: Time) -> Option<Arc<Pod>> {
         self.promote(now);

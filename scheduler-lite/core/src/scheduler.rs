@@ -61,14 +61,15 @@ impl Scheduler {
             let resized = old.is_some_and(|old| {
                 old.spec.node_name == new.spec.node_name && Requests::of(old) != Requests::of(&new)
             });
-            self.snapshot.set_pod(Arc::clone(&new));
-            if resized {
+            // It may be on another node than the one we assumed.
+            let left = self.snapshot.set_pod(Arc::clone(&new));
+            if resized || left {
                 self.queue.event(ClusterEvent::PodLeft(&new), now);
             }
         } else if !is_ours(&new) {
             self.queue.remove(&uid);
-        } else if !self.snapshot.is_assumed(&uid) {
-            // While it is assumed, this is news from before our binding.
+        } else if self.queue.contains(&uid) || !self.snapshot.is_assumed(&uid) {
+            // Of a pod that was bound and is still assumed, this is news from before our binding.
             self.queue.set(new, now);
         }
     }
@@ -88,11 +89,11 @@ impl Scheduler {
     }
 
     /// Decides on the next pod, if one waits. One that has a place already, whose binding may or may not have arrived, is bound
-    /// to the same node again: anywhere else it could take two places.
+    /// to the same node again: anywhere else it takes two places until the watch tells. It does so only if the node is gone.
     pub fn next_action(&mut self, now: Time) -> Option<Action> {
         let pod = self.queue.pop(now)?;
-        if let Some(node) = self.assumed_place(&PodUid::of(&pod)) {
-            return Some(Action::Bind { pod, node });
+        if let Some(node) = self.snapshot.assumed_node(&PodUid::of(&pod)) {
+            return Some(Action::Bind { node: node.to_owned(), pod });
         }
         self.seed = self.seed.wrapping_add(1);
         Some(match decide(&self.snapshot, &pod, self.seed).outcome {
@@ -139,16 +140,6 @@ impl Scheduler {
 
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
-    }
-
-    /// The node on which a pod is assumed, if that node is still there; else the place is given up.
-    fn assumed_place(&mut self, uid: &PodUid) -> Option<String> {
-        let node = self.snapshot.assumed_node(uid)?.to_owned();
-        if self.snapshot.row(&node).is_some() {
-            return Some(node);
-        }
-        self.snapshot.remove_pod(uid);
-        None
     }
 
     /// Deleted, or over: its place is free.
@@ -272,6 +263,41 @@ mod tests {
         world.pod(&format!("x cpu=1 on={}", &first[2..]));
         world.now = 100;
         assert_eq!(world.actions(), "");
+    }
+
+    /// Pod `x` may be on `a`, which goes away; it is sent to `b`.
+    fn moved_in_doubt() -> World {
+        let mut world = World::new(&["a cpu=1"]);
+        world.pod("x cpu=1");
+        assert_eq!(world.actions(), "x>a");
+        world.scheduler.bind_unsure(&PodUid("x".into()), world.time());
+        world.scheduler.node_changed("a", None, world.time());
+        world.node("b cpu=1");
+        world.now = 1;
+        assert_eq!(world.actions(), "x>b");
+        world
+    }
+
+    #[test]
+    fn a_place_in_doubt_outlives_its_node() {
+        let mut world = moved_in_doubt();
+        world.node("a cpu=1");
+        world.pod("y cpu=1");
+        assert_eq!(world.actions(), "y!", "x may be on a or b");
+        world.now = 2;
+        world.pod("x cpu=1 on=b");
+        assert_eq!(world.actions(), "y>a", "and it was b");
+    }
+
+    #[test]
+    fn a_place_taken_in_vain_is_free_for_others() {
+        let mut world = moved_in_doubt();
+        world.pod("y cpu=1");
+        assert_eq!(world.actions(), "y!");
+        world.scheduler.bind_unsure(&PodUid("x".into()), world.time());
+        world.now = 2;
+        world.pod("x cpu=1 on=a");
+        assert_eq!(world.actions(), "y>b");
     }
 
     #[test]

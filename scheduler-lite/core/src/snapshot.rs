@@ -70,7 +70,8 @@ enum Standing {
 #[derive(Debug, PartialEq)]
 struct Placed {
     pod: Arc<Pod>,
-    node: String,
+    /// One, or all that it may be on: a binding may have arrived before its node went away, and then another was tried.
+    nodes: Vec<String>,
     requests: Requests,
     ports: Vec<HostPort>,
     standing: Standing,
@@ -176,14 +177,14 @@ impl Snapshot {
         uids.filter_map(|uid| self.pods.get(uid).map(|placed| &placed.pod))
     }
 
-    /// The node that we gave to a pod and that is not confirmed.
+    /// The node that we gave to a pod and that is not confirmed; None also if that node is not there.
     pub fn assumed_node(&self, uid: &PodUid) -> Option<&str> {
         let placed = self.pods.get(uid).filter(|placed| placed.standing != Standing::Confirmed)?;
-        Some(&placed.node)
+        placed.nodes.iter().map(String::as_str).find(|node| self.row(node).is_some())
     }
 
     pub fn is_assumed(&self, uid: &PodUid) -> bool {
-        self.assumed_node(uid).is_some()
+        self.pods.get(uid).is_some_and(|placed| placed.standing != Standing::Confirmed)
     }
 
     /// A node as it is; pods that came before it are counted.
@@ -228,15 +229,19 @@ impl Snapshot {
     }
 
     /// A pod as the API server shows it. One that is not on a node yet keeps the place we assumed; one that is over frees its
-    /// place.
-    pub fn set_pod(&mut self, pod: Arc<Pod>) {
+    /// place. True: a place on another node than the pod's is free.
+    pub fn set_pod(&mut self, pod: Arc<Pod>) -> bool {
         let uid = PodUid::of(&pod);
         if pod.is_terminal() {
-            self.remove_pod(&uid);
-        } else if !pod.spec.node_name.is_empty() {
-            let node = pod.spec.node_name.clone();
-            self.place(pod, node, Standing::Confirmed);
+            return self.remove_pod(&uid);
         }
+        if pod.spec.node_name.is_empty() {
+            return false;
+        }
+        let nodes = vec![pod.spec.node_name.clone()];
+        let left = self.pods.get(&uid).is_some_and(|placed| placed.nodes != nodes);
+        self.place(pod, nodes, Standing::Confirmed);
+        left
     }
 
     /// False: the pod had no place.
@@ -244,19 +249,32 @@ impl Snapshot {
         let Some(placed) = self.pods.remove(uid) else {
             return false;
         };
-        self.account(&placed, -1);
-        if let Some(uids) = self.by_node.get_mut(&placed.node) {
-            uids.remove(uid);
-            if uids.is_empty() {
-                self.by_node.remove(&placed.node);
+        for node in &placed.nodes {
+            self.account(&placed, node, -1);
+            if let Some(uids) = self.by_node.get_mut(node) {
+                uids.remove(uid);
+                if uids.is_empty() {
+                    self.by_node.remove(node);
+                }
             }
         }
         true
     }
 
-    /// Reserve: the pod counts as running on `node` until it is confirmed, forgotten or deleted.
+    /// Reserve: the pod counts as running on `node` until it is confirmed, forgotten or deleted. If it may be on others
+    /// already, it counts there too: they may come back with it.
     pub fn assume(&mut self, pod: Arc<Pod>, node: &str) {
-        self.place(pod, node.to_owned(), Standing::Assumed);
+        let mut nodes = vec![node.to_owned()];
+        let doubtful =
+            self.pods.get(&PodUid::of(&pod)).filter(|placed| placed.standing == Standing::Doubtful);
+        let standing = match doubtful {
+            Some(placed) => {
+                nodes.extend(placed.nodes.iter().filter(|other| *other != node).cloned());
+                Standing::Doubtful
+            }
+            None => Standing::Assumed,
+        };
+        self.place(pod, nodes, standing);
     }
 
     /// Unreserve: gives back an assumed place, unless a binding may have arrived. False: it stays.
@@ -274,18 +292,20 @@ impl Snapshot {
         }
     }
 
-    fn place(&mut self, pod: Arc<Pod>, node: String, standing: Standing) {
+    fn place(&mut self, pod: Arc<Pod>, nodes: Vec<String>, standing: Standing) {
         let uid = PodUid::of(&pod);
         self.remove_pod(&uid);
-        let placed = Placed { requests: Requests::of(&pod), ports: host_ports(&pod), pod, node, standing };
-        self.account(&placed, 1);
-        self.by_node.entry(placed.node.clone()).or_default().insert(uid.clone());
+        let placed = Placed { requests: Requests::of(&pod), ports: host_ports(&pod), pod, nodes, standing };
+        for node in &placed.nodes {
+            self.account(&placed, node, 1);
+            self.by_node.entry(node.clone()).or_default().insert(uid.clone());
+        }
         self.pods.insert(uid, placed);
     }
 
-    /// Adds (`sign` 1) or takes away (-1) what a pod uses on its node.
-    fn account(&mut self, placed: &Placed, sign: i64) {
-        let Some(row) = self.row(&placed.node) else { return };
+    /// Adds (`sign` 1) or takes away (-1) what a pod uses on one of its nodes.
+    fn account(&mut self, placed: &Placed, node: &str, sign: i64) {
+        let Some(row) = self.row(node) else { return };
         let at = row.index();
         for (resource, amount) in placed.requests.exact.iter() {
             self.ensure_column(resource).requested[at] += sign * amount;
@@ -309,7 +329,7 @@ impl Snapshot {
         for uid in uids {
             // Taken out for the time of the call, so that the columns may be changed.
             if let Some(placed) = self.pods.remove(&uid) {
-                self.account(&placed, 1);
+                self.account(&placed, name, 1);
                 self.pods.insert(uid, placed);
             }
         }

@@ -318,4 +318,12 @@ mod tests {
             run(seed).unwrap_or_else(|story| panic!("{story}"));
         }
     }
+
+    /// A binding had arrived, its node went away and came back, and the watch was late: the place must not be given up.
+    #[test]
+    fn a_place_in_doubt_outlives_its_node() {
+        for seed in [1_882_795_965_153_777, 90_000_587] {
+            run(seed).unwrap_or_else(|story| panic!("{story}"));
+        }
+    }
 }
