@@ -178,7 +178,17 @@ impl Writing<'_> {
         let context = self.context;
         let mut reply: Option<Reply> = None;
         for _ in 0..ATTEMPTS_MAX {
-            let step = self.decide(decide)?;
+            let step = match (self.decide(decide), reply.take()) {
+                (Ok(step), marked) => {
+                    reply = marked;
+                    step
+                }
+                // Somebody has removed what the first step marked: it is gone, as was asked.
+                (Err(error), Some(marked)) if error.code == 404 => {
+                    return Ok(Committed { reply: marked, revision: None });
+                }
+                (Err(error), _) => return Err(error),
+            };
             let Some(txn) = step.txn else {
                 context.services.release(&step.reserved);
                 return Ok(Committed { reply: reply.unwrap_or(step.reply), revision: None });

@@ -30,7 +30,7 @@ pub fn jsonpath(lab: &Lab, object: &str, path: &str) -> String {
 
 /// Deletes a pod of the namespace `default` and waits until it is gone, whoever is the first to remove it.
 pub fn remove_pod(lab: &Lab, name: &str) {
-    lab.kubectl(&format!("delete pod {name} --ignore-not-found --timeout=30s")).ok();
+    lab.kubectl(&format!("delete pod {name} --timeout=30s")).ok();
     contains(&lab.kubectl(&format!("get pod {name}")).fails_with(1), &["NotFound"]);
 }
 
