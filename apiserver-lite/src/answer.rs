@@ -1,8 +1,8 @@
 //! Answers: objects, lists, tables and errors in the representation that was asked for.
 
 use crate::body::BoxBody;
+use crate::body::full;
 use crate::context::now;
-use crate::listener::full;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;

@@ -106,7 +106,7 @@ pub async fn request(service: &ApiService, method: &str, path: &str, body: Optio
         .header("Content-Type", "application/json")
         .header("User-Agent", "kube-apiserver")
         .extension(own_identity())
-        .body(crate::listener::full(bytes))
+        .body(crate::body::full(bytes))
         .expect("our own paths are valid");
     let Ok(response) = service.clone().handle(request).await;
     let code = response.status().as_u16();

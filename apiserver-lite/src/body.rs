@@ -4,16 +4,13 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use kedge_api::kinds::Kind;
 use kedge_apiserver_core::schema::decode::Expected;
 use kedge_apiserver_core::schema::{self, Decoded, FieldValidation, Media, Type};
 use kedge_apiserver_core::status::ApiError;
 use serde_json::Value;
 
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// The body of requests and answers, over TLS and in process.
-pub type BoxBody = UnsyncBoxBody<Bytes, BoxError>;
+pub use kedge_serving::{BoxBody, BoxError};
 
 /// Upstream's limit on request bodies.
 const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -81,4 +78,9 @@ pub fn delete_options(bytes: &[u8], headers: &HeaderMap) -> Result<Value, ApiErr
             options["apiVersion"].as_str().unwrap_or_default()
         ))),
     }
+}
+
+/// A body that is known whole.
+pub fn full(bytes: impl Into<Bytes>) -> BoxBody {
+    http_body_util::Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }

@@ -2,8 +2,8 @@
 
 use crate::answer::{self, Answer, Wanted};
 use crate::body::BoxBody;
+use crate::body::full;
 use crate::context::Context;
-use crate::listener::full;
 use crate::service::{Call, not_allowed, not_found};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Method, Response};

@@ -2,8 +2,8 @@
 
 use crate::answer::{self, Answer};
 use crate::body::BoxBody;
+use crate::body::full;
 use crate::discovery::GIT_VERSION;
-use crate::listener::full;
 use crate::service::{Call, not_allowed};
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED,

@@ -1,28 +1,27 @@
 //! Starting and stopping the server.
 //!
-//! Tasks: the listener (`listener.rs`), the follower that keeps the authorizer at the store's state, compaction, the endpoint
+//! Tasks: the listener (`kedge_serving::serve`), the follower that keeps the authorizer at the store's state, compaction, the endpoint
 //! reconciler (`background.rs`). All end with the shutdown signal.
 
 use crate::authn::{Authenticator, Settings, TokenFile};
 use crate::background;
 use crate::config::{Config, Error};
 use crate::context::Context;
-use crate::dialer::{Dialer, chain_and_key};
-use crate::listener::{self, TlsSlot};
+use crate::dialer::Dialer;
 use crate::pki::{self, Names, Pki};
 use crate::service::ApiService;
 use crate::store::SqliteStore;
+use kedge_serving::{Limits, ServerTls};
 use kedge_store::Store;
-use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::server::WebPkiClientVerifier;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+/// Every kubelet, controller and person holds a few; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 20_000;
 
 /// A running API server. Clones share it.
 #[derive(Clone)]
@@ -42,7 +41,8 @@ impl Server {
         let address = listener.local_addr().unwrap_or(config.listen);
         let names = names(&config, address.port());
         let pki = pki::ensure(&config.roots, &names, OffsetDateTime::now_utc())?;
-        let tls: TlsSlot = Arc::new(RwLock::new(server_config(&pki)?));
+        let tls = ServerTls::new(&pki.apiserver.certificate, &pki.apiserver.key)
+            .map_err(|error| Error::Certificate(error.to_string()))?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.roots.state.join("store.db"))?);
         let authenticator = authenticator(&config, &pki)?;
         let dialer = Dialer::new(&pki).map_err(Error::Certificate)?;
@@ -55,9 +55,10 @@ impl Server {
         background::bootstrap(&context, &service).await.map_err(Error::Bootstrap)?;
         background::spawn(&context, &service, address, &mut tasks);
         let slot = tls.clone();
-        let changed = move |pki: &Pki| match server_config(pki) {
-            Ok(fresh) => *slot.write().expect("the slot is replaced whole") = fresh,
-            Err(error) => tracing::warn!(%error, "renewed certificates cannot be used"),
+        let changed = move |pki: &Pki| {
+            if let Err(error) = slot.replace(&pki.apiserver.certificate, &pki.apiserver.key) {
+                tracing::warn!(%error, "renewed certificates cannot be used");
+            }
         };
         let stop = shutdown.clone();
         tasks.spawn(async move {
@@ -65,7 +66,11 @@ impl Server {
             "certificates"
         });
         tasks.spawn(async move {
-            listener::run(listener, tls, service, shutdown).await;
+            let limits = Limits { connections_max: CONNECTIONS_MAX, ..Limits::default() };
+            let handle = move |request| service.clone().handle(request);
+            if let Err(error) = kedge_serving::serve(listener, tls, handle, limits, shutdown).await {
+                tracing::error!(%error, "the listener ended");
+            }
             "listener"
         });
         context.set_ready();
@@ -138,27 +143,4 @@ fn names(config: &Config, port: u16) -> Names {
         extra_names: config.extra_names.clone(),
         server: format!("https://{}", SocketAddr::new(config.advertise, port)),
     }
-}
-
-/// Client certificates are asked for, not demanded: tokens do as well.
-fn server_config(pki: &Pki) -> Result<Arc<ServerConfig>, Error> {
-    let unusable = |cause: &dyn std::fmt::Display| Error::Certificate(cause.to_string());
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pki.ca.as_bytes()) {
-        roots.add(certificate.map_err(|e| unusable(&e))?).map_err(|e| unusable(&e))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| unusable(&e))?;
-    let (chain, key) = chain_and_key(&pki.apiserver).map_err(|e| unusable(&e))?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| unusable(&e))?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .map_err(|e| unusable(&e))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }

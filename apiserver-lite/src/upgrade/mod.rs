@@ -123,7 +123,7 @@ fn join(mut kubelet: Response<Incoming>, client: OnUpgrade) -> Response<BoxBody>
         // Either side may go at any time; both are closed then.
         let _ = tokio::io::copy_bidirectional(&mut client, &mut kubelet).await;
     });
-    let mut answer = Response::new(crate::listener::full(Bytes::new()));
+    let mut answer = Response::new(crate::body::full(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = kubelet.headers().clone();
     answer
