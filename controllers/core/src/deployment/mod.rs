@@ -123,7 +123,7 @@ impl Controller for DeploymentController {
         if scene.deployment.spec.paused || proportion::is_scaling_event(&scene) {
             proportion::scale(&scene, &mut plan);
         } else if scene.is_rolling() {
-            rollout::rolling(&scene, context, &mut plan);
+            rollout::rolling(&scene, &mut plan);
         } else {
             rollout::recreate(&scene, &mut plan);
         }

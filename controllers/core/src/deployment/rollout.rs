@@ -2,7 +2,7 @@
 
 use super::{Scene, resize};
 use crate::api::ReplicaSet;
-use crate::plan::{Context, Plan};
+use crate::plan::Plan;
 use std::sync::Arc;
 
 /// How many replicas the new set should have, given how many it has.
@@ -19,7 +19,7 @@ pub fn size_of_new_set(scene: &Scene, current: i64) -> i64 {
     current + (most - total).min(wanted - current).max(0)
 }
 
-pub fn rolling(scene: &Scene, _context: &Context, plan: &mut Plan) {
+pub fn rolling(scene: &Scene, plan: &mut Plan) {
     let Some(new) = &scene.new else { return };
     let wanted = scene.deployment.replicas();
     let current = new.replicas();
