@@ -23,6 +23,21 @@ pub fn processes(group: &str) -> BTreeMap<i32, String> {
     found
 }
 
+/// The processes of one container of the node, whatever its pod.
+pub fn processes_of_container(parent: &str, id: &str) -> BTreeMap<i32, String> {
+    let mut found = BTreeMap::new();
+    for folder in folders(parent).iter().flat_map(|folder| named(folder, id)) {
+        members(&folder, &mut found);
+    }
+    found
+}
+
+fn named(folder: &Path, name: &str) -> Vec<PathBuf> {
+    let below = children(folder);
+    let deeper = below.iter().flat_map(|child| named(child, name)).collect::<Vec<_>>();
+    below.into_iter().filter(|child| child.ends_with(name)).chain(deeper).collect()
+}
+
 fn members(folder: &Path, found: &mut BTreeMap<i32, String>) {
     let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
     for pid in text.lines().filter_map(|line| line.parse().ok()) {

@@ -8,14 +8,18 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 pub const NODE: &str = "node-1";
 pub const NODE_IP: &str = "10.77.0.2";
-const OUTSIDE_IP: &str = "10.77.0.1";
+pub const OUTSIDE_IP: &str = "10.77.0.1";
 
 /// No single command of a test takes longer.
 const LIMIT_S: &str = "60";
+
+/// Labs of this process, which run side by side.
+static LABS: AtomicU32 = AtomicU32::new(0);
 
 /// Shares the mounts, as a machine's are, and has names asked where nobody answers. Then it lives as long as its standard
 /// input: a killed test leaves no holder.
@@ -31,13 +35,26 @@ pub struct Lab {
 }
 
 impl Lab {
-    pub fn new(tools: Tools) -> Lab {
-        let root = TempDir::with_prefix("kedge-spine-").expect("a temporary folder");
+    /// A lab, or nothing and a line that says why there can be none.
+    pub fn or_skip() -> Option<Lab> {
+        match Tools::find() {
+            Ok(tools) => Some(Lab::new(tools)),
+            Err(reason) => {
+                println!("skipped: {reason}");
+                None
+            }
+        }
+    }
+
+    fn new(tools: Tools) -> Lab {
+        let root = TempDir::with_prefix("kedge-lab-").expect("a temporary folder");
         let resolver = root.path().join("resolv.conf");
         fs::write(&resolver, format!("nameserver {OUTSIDE_IP}\n")).expect("writing resolv.conf");
         let outside = hold(&["--net"], &resolver);
         let node = hold(&["--net"], &resolver);
-        let lab = Lab { tools, root, parent: format!("kedge-spine-{}", std::process::id()), node, outside };
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        let parent = format!("kedge-lab-{}-{number}", std::process::id());
+        let lab = Lab { tools, root, parent, node, outside };
         lab.connect();
         lab
     }
@@ -61,6 +78,10 @@ impl Lab {
         self.root.path()
     }
 
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
     pub fn log(&self) -> PathBuf {
         self.root().join("var/log/kedge/kedge.log")
     }
@@ -75,8 +96,26 @@ impl Lab {
         Ran::of(self.command(&self.outside, words).stdin(Stdio::null()), words.join(" "))
     }
 
+    /// Starts a command on the node and leaves it running.
+    pub fn node_running(&self, words: &[&str]) -> Child {
+        let mut command = self.enter(&self.node);
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// Runs a command on the node with a file as its standard input.
+    pub fn node_reading(&self, words: &[&str], input: &Path) -> Ran {
+        let file = fs::File::open(input).unwrap_or_else(|error| panic!("{}: {error}", input.display()));
+        Ran::of(self.command(&self.node, words).stdin(file), words.join(" "))
+    }
+
     pub fn kedge(&self, arguments: &str) -> Ran {
-        let program = self.tools.kedge.display().to_string();
+        self.kedge_at(&self.tools.kedge, arguments)
+    }
+
+    /// Runs another build of kedge.
+    pub fn kedge_at(&self, program: &Path, arguments: &str) -> Ran {
+        let program = program.display().to_string();
         let words: Vec<&str> = [program.as_str()].into_iter().chain(arguments.split_whitespace()).collect();
         self.node(&words)
     }

@@ -1,8 +1,12 @@
 //! Drives the built kedge and the real kubectl in a lab node: network and mount namespaces of its own, its own folders and
 //! cgroups. Nothing of kedge is linked here, so that a test says what a user sees.
 
+pub mod ask;
 pub mod cgroups;
+pub mod image;
 pub mod lab;
+pub mod registry;
 pub mod run;
+pub mod steps;
 pub mod tools;
 pub mod wait;

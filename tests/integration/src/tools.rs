@@ -48,8 +48,19 @@ fn beside_this_test() -> Option<PathBuf> {
 }
 
 fn in_the_cache() -> Option<PathBuf> {
+    Some(folder()?.join("bin/kubectl"))
+}
+
+/// Where `make` puts what only tests use.
+fn folder() -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")))?;
-    Some(cache.join("kedge/tools/bin/kubectl"))
+    Some(cache.join("kedge/tools"))
+}
+
+/// A file of a distribution's package that was unpacked there, because installing it would start it.
+pub fn daemon(package: &str, file: &str) -> Option<PathBuf> {
+    let path = folder()?.join(package).join(file);
+    path.is_file().then_some(path)
 }

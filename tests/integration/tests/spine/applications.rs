@@ -9,7 +9,7 @@ use std::time::Duration;
 pub fn roll_out(lab: &Lab) {
     contains(&lab.apply(manifests::HELLO).ok(), &["deployment.apps/hello created", "service/hello created"]);
     contains(&rolled_out(lab), &["successfully rolled out"]);
-    assert_eq!(jsonpath(lab, "deployment/hello", ".status.readyReplicas"), "2");
+    assert_eq!(lab.field("deployment/hello", ".status.readyReplicas"), "2");
 }
 
 pub fn client(lab: &Lab) {
@@ -23,17 +23,6 @@ fn rolled_out(lab: &Lab) -> String {
     lab.kubectl("rollout status deployment/hello --timeout=40s").ok()
 }
 
-/// A field of an object in the namespace `default`.
-pub fn jsonpath(lab: &Lab, object: &str, path: &str) -> String {
-    lab.kubectl(&format!("get {object} -o jsonpath={{{path}}}")).ok()
-}
-
-/// Deletes a pod of the namespace `default` and waits until it is gone, whoever is the first to remove it.
-pub fn remove_pod(lab: &Lab, name: &str) {
-    lab.kubectl(&format!("delete pod {name} --timeout=30s")).ok();
-    contains(&lab.kubectl(&format!("get pod {name}")).fails_with(1), &["NotFound"]);
-}
-
 pub fn run_once(lab: &Lab) {
     let said = lab.kubectl(
         "run once --image=kedge.local/hello:1 --restart=Never --rm -i --quiet -- echo said and gone",
@@ -43,7 +32,7 @@ pub fn run_once(lab: &Lab) {
 }
 
 pub fn exec_and_logs(lab: &Lab) {
-    let one = jsonpath(lab, "pods -l app=hello", ".items[0].metadata.name");
+    let one = lab.field("pods -l app=hello", ".items[0].metadata.name");
     let said = lab.kubectl(&format!("exec {one} -- /hello echo a b")).ok();
     assert_eq!(said, "a b\n");
     lab.kubectl_words(&["exec", &one, "--", "/hello", "sh", "-c", "exit 5"]).fails_with(5);
@@ -55,17 +44,17 @@ pub fn exec_and_logs(lab: &Lab) {
 pub fn scale(lab: &Lab) {
     lab.kubectl("scale deployment/hello --replicas=3").ok();
     rolled_out(lab);
-    assert_eq!(jsonpath(lab, "deployment/hello", ".status.readyReplicas"), "3");
+    assert_eq!(lab.field("deployment/hello", ".status.readyReplicas"), "3");
     lab.kubectl("scale deployment/hello --replicas=2").ok();
     rolled_out(lab);
     eventually("two pods are left", Duration::from_secs(40), || {
-        let names = jsonpath(lab, "pods -l app=hello", ".items[*].metadata.name");
+        let names = lab.field("pods -l app=hello", ".items[*].metadata.name");
         (names.split_whitespace().count() == 2).then_some(())
     });
 }
 
 pub fn restart_and_undo(lab: &Lab) {
-    let template = |lab: &Lab| jsonpath(lab, "deployment/hello", ".spec.template.metadata.annotations");
+    let template = |lab: &Lab| lab.field("deployment/hello", ".spec.template.metadata.annotations");
     let before = template(lab);
     lab.kubectl("rollout restart deployment/hello").ok();
     rolled_out(lab);

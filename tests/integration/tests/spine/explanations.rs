@@ -1,6 +1,5 @@
 //! What a user reads when looking into things that work, and into those that do not.
 
-use crate::applications::{jsonpath, remove_pod};
 use crate::manifests;
 use kedge_integration::lab::{Lab, NODE, NODE_IP};
 use kedge_integration::run::contains;
@@ -34,13 +33,13 @@ pub fn unschedulable(lab: &Lab) {
         &lab.kedge("why pod giant").ok(),
         &["0/1 nodes are available", "NodeResourcesFit no: Insufficient cpu"],
     );
-    remove_pod(lab, "giant");
+    lab.remove_pod("giant");
 }
 
 pub fn missing_image(lab: &Lab) {
     lab.apply(manifests::MISSING).ok();
     let reason = eventually("the pull has failed", Duration::from_secs(30), || {
-        let reason = jsonpath(lab, "pod/missing", ".status.containerStatuses[0].state.waiting.reason");
+        let reason = lab.field("pod/missing", ".status.containerStatuses[0].state.waiting.reason");
         (!["", "ContainerCreating"].contains(&reason.as_str())).then_some(reason)
     });
     assert!(["ErrImagePull", "ImagePullBackOff"].contains(&reason.as_str()), "{reason}");
@@ -48,20 +47,20 @@ pub fn missing_image(lab: &Lab) {
         &lab.kubectl("describe pod missing").ok(),
         &["Failed to pull image \"kedge.local/no-such-image:1\""],
     );
-    remove_pod(lab, "missing");
+    lab.remove_pod("missing");
 }
 
 pub fn sick(lab: &Lab) {
     lab.apply(manifests::SICK).ok();
     eventually("the container is restarted", Duration::from_secs(20), || {
-        let count = jsonpath(lab, "pod/sick", ".status.containerStatuses[0].restartCount");
+        let count = lab.field("pod/sick", ".status.containerStatuses[0].restartCount");
         count.parse().is_ok_and(|count: u32| count > 0).then_some(())
     });
     contains(
         &lab.kubectl("describe pod sick").ok(),
         &["Liveness probe failed", "Container c failed liveness probe, will be restarted"],
     );
-    remove_pod(lab, "sick");
+    lab.remove_pod("sick");
 }
 
 pub fn invalid(lab: &Lab) {

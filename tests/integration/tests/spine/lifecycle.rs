@@ -18,16 +18,9 @@ pub fn start(lab: &Lab) {
 }
 
 pub fn start_again(lab: &Lab) {
-    let before = pid(lab);
+    let before = lab.pid();
     contains(&lab.kedge("start").ok(), &["kedge is running already"]);
-    assert_eq!(pid(lab), before);
-}
-
-/// The number of the process that runs the node.
-pub fn pid(lab: &Lab) -> i32 {
-    let text = lab.kedge("status --output json").ok();
-    let status: serde_json::Value = serde_json::from_str(&text).expect("status in JSON");
-    status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a process number")
+    assert_eq!(lab.pid(), before);
 }
 
 /// Another node's folders, but the same ports.

@@ -11,11 +11,8 @@ mod network;
 mod restarts;
 
 use kedge_integration::lab::Lab;
-use kedge_integration::tools::Tools;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use kedge_integration::steps::{self, Step};
 use std::time::{Duration, Instant};
-
-type Step = (&'static str, fn(&Lab));
 
 const STEPS: &[Step] = &[
     ("a machine is checked", lifecycle::check),
@@ -48,33 +45,9 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 #[test]
 fn spine() {
-    let tools = match Tools::find() {
-        Ok(tools) => tools,
-        Err(reason) => {
-            println!("SKIP spine: {reason}");
-            return;
-        }
-    };
+    let Some(lab) = Lab::or_skip() else { return };
     let began = Instant::now();
-    let lab = Lab::new(tools);
-    let failed: Vec<&str> = STEPS.iter().filter(|step| !passes(&lab, step)).map(|step| step.0).collect();
+    steps::run(&lab, STEPS);
     let took = began.elapsed();
-    assert!(failed.is_empty(), "{} of {} steps failed: {failed:#?}", failed.len(), STEPS.len());
     assert!(took < LIMIT, "the steps took {took:?}");
-}
-
-fn passes(lab: &Lab, (name, step): &Step) -> bool {
-    let began = Instant::now();
-    let passed = catch_unwind(AssertUnwindSafe(|| step(lab))).is_ok();
-    println!(
-        "{:>7.1} s  {}  {name}",
-        began.elapsed().as_secs_f64(),
-        if passed { "ok    " } else { "FAILED" }
-    );
-    if !passed {
-        let log = std::fs::read_to_string(lab.log()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        println!("the end of kedge's log:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
-    }
-    passed
 }

@@ -1,6 +1,5 @@
 //! The ways to a service: by address and by name, from pods, the node and the outside.
 
-use crate::applications::jsonpath;
 use kedge_integration::lab::{Lab, NODE_IP};
 use kedge_integration::run::Ran;
 use kedge_integration::wait::eventually;
@@ -21,19 +20,11 @@ fn answers(what: &str, ask: impl Fn() -> Ran) {
 }
 
 pub fn cluster_url(lab: &Lab) -> String {
-    format!("http://{}/", jsonpath(lab, "service/hello", ".spec.clusterIP"))
+    format!("http://{}/", lab.field("service/hello", ".spec.clusterIP"))
 }
 
 pub fn node_port_url() -> String {
     format!("http://{NODE_IP}:30080/")
-}
-
-pub fn get_from_node(lab: &Lab, url: &str) -> Ran {
-    lab.node(&["curl", "-sS", "--max-time", "3", url])
-}
-
-pub fn get_from_outside(lab: &Lab, url: &str) -> Ran {
-    lab.outside(&["curl", "-sS", "--max-time", "3", url])
 }
 
 fn get_from_pod(lab: &Lab, url: &str) -> Ran {
@@ -42,14 +33,14 @@ fn get_from_pod(lab: &Lab, url: &str) -> Ran {
 
 pub fn service(lab: &Lab) {
     let (cluster, node_port) = (cluster_url(lab), node_port_url());
-    answers("the node reaches the cluster IP", || get_from_node(lab, &cluster));
-    answers("the node reaches the node port", || get_from_node(lab, &node_port));
-    answers("the outside reaches the node port", || get_from_outside(lab, &node_port));
+    answers("the node reaches the cluster IP", || lab.get_from_node(&cluster));
+    answers("the node reaches the node port", || lab.get_from_node(&node_port));
+    answers("the outside reaches the node port", || lab.get_from_outside(&node_port));
     answers("a pod reaches the cluster IP", || get_from_pod(lab, &cluster));
     answers("a pod reaches the node port", || get_from_pod(lab, &node_port));
     eventually("both pods get their share", LIMIT, || {
-        let first = get_from_node(lab, &cluster).stdout;
-        let second = get_from_node(lab, &cluster).stdout;
+        let first = lab.get_from_node(&cluster).stdout;
+        let second = lab.get_from_node(&cluster).stdout;
         (first != second).then_some(())
     });
 }
@@ -69,7 +60,7 @@ pub fn port_forward(lab: &Lab) {
     let mut line = String::new();
     let read = stdout.read_line(&mut line);
     let port = line.split_whitespace().find_map(|word| word.strip_prefix("127.0.0.1:"));
-    let answer = port.map(|port| get_from_node(lab, &format!("http://127.0.0.1:{port}/")));
+    let answer = port.map(|port| lab.get_from_node(&format!("http://127.0.0.1:{port}/")));
     forward.kill().expect("ending kubectl");
     forward.wait().expect("kubectl ends");
     read.expect("kubectl's word");

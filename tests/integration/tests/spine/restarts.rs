@@ -1,14 +1,12 @@
 //! kedge ends, by force or by wish, and comes back.
 
-use crate::applications::{jsonpath, remove_pod};
-use crate::network::{cluster_url, get_from_node, get_from_outside, node_port_url, says_hello};
-use crate::{lifecycle, manifests};
+use crate::manifests;
+use crate::network::{cluster_url, node_port_url, says_hello};
 use kedge_integration::cgroups;
 use kedge_integration::lab::Lab;
 use kedge_integration::run::contains;
 use kedge_integration::wait::eventually;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -23,12 +21,9 @@ pub fn kill(lab: &Lab) {
     let processes = cgroups::processes(&pods);
     let leaver = sleeper(processes.keys());
 
-    let kedge = lifecycle::pid(lab);
-    cgroups::kill(kedge);
-    eventually("kedge has ended", LIMIT, || (!Path::new(&format!("/proc/{kedge}")).exists()).then_some(()));
-    lab.kedge("status").fails_with(3);
+    lab.kill_kedge();
     for answer in
-        [get_from_node(lab, &cluster), get_from_node(lab, &node_port), get_from_outside(lab, &node_port)]
+        [lab.get_from_node(&cluster), lab.get_from_node(&node_port), lab.get_from_outside(&node_port)]
     {
         assert!(says_hello(&answer), "without kedge: {answer}");
     }
@@ -39,7 +34,7 @@ pub fn kill(lab: &Lab) {
 
     contains(&lab.kedge("start").ok(), &["kedge is ready"]);
     eventually("the leaver's exit code is known", LIMIT, || {
-        let code = jsonpath(lab, "pod/leaver", ".status.containerStatuses[0].state.terminated.exitCode");
+        let code = lab.field("pod/leaver", ".status.containerStatuses[0].state.terminated.exitCode");
         (code == "7").then_some(())
     });
     assert_eq!(self::containers(lab), containers, "a container was made anew");
@@ -48,7 +43,7 @@ pub fn kill(lab: &Lab) {
     let before: Vec<_> =
         processes.iter().filter(|process| now.get(process.0) == Some(process.1)).filter(web).collect();
     assert_eq!(before.len(), 2, "the web servers of before are the ones of now: {processes:?} {now:?}");
-    remove_pod(lab, "leaver");
+    lab.remove_pod("leaver");
 }
 
 /// Of each pod of `hello`: its UID, its container and how often that was restarted.
@@ -76,14 +71,14 @@ fn command_line(pid: i32) -> Vec<String> {
 
 pub fn stop_and_start(lab: &Lab) {
     let pods = format!("{}/kubepods", lab.parent);
-    let before = jsonpath(lab, "pods -l app=hello", ".items[*].metadata.uid");
+    let before = lab.field("pods -l app=hello", ".items[*].metadata.uid");
     contains(&lab.kedge("stop").ok(), &["kedge has stopped"]);
     assert!(cgroups::processes(&pods).is_empty(), "a pod runs after stop");
     contains(&lab.kedge("stop").ok(), &["kedge is not running"]);
 
     contains(&lab.kedge("start").ok(), &["kedge is ready"]);
     lab.kubectl("wait --for=condition=Ready pod -l app=hello --timeout=40s").ok();
-    assert_eq!(jsonpath(lab, "pods -l app=hello", ".items[*].metadata.uid"), before);
+    assert_eq!(lab.field("pods -l app=hello", ".items[*].metadata.uid"), before);
     let url = node_port_url();
-    eventually("the service answers again", LIMIT, || says_hello(&get_from_outside(lab, &url)).then_some(()));
+    eventually("the service answers again", LIMIT, || says_hello(&lab.get_from_outside(&url)).then_some(()));
 }
