@@ -1,0 +1,4 @@
+//! What the first issue's *Shows* and *Bad input, faults* ask for beyond the spine. Each test has a lab of its own; they
+//! run side by side, since all of them mostly wait.
+
+mod asked;
