@@ -3,12 +3,12 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: up test down tools help prepare-build prepare-test
+.PHONY: up test down tools help prepare-build prepare-test prepare-go
 
 USER_HOME := $(shell getent passwd "$${SUDO_USER:-$$(id -un)}" | cut -d: -f6)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kedge
 export CARGO_TARGET_DIR ?= $(CACHE)/target
-export PATH := $(PATH):$(HOME)/.cargo/bin:$(USER_HOME)/.cargo/bin:/usr/local/go/bin
+export PATH := $(CACHE)/tools/go/bin:$(PATH):$(HOME)/.cargo/bin:$(USER_HOME)/.cargo/bin:/usr/local/go/bin
 # A person's own rustup serves root too.
 export RUSTUP_HOME ?= $(if $(wildcard $(HOME)/.rustup),$(HOME)/.rustup,$(USER_HOME)/.rustup)
 
@@ -36,10 +36,10 @@ up: prepare-build ## Build kedge, start a node and wait until it is ready
 down: ## Delete the node; nothing of it is left
 	$(SUDO) $(KEDGE) delete
 
-test: prepare-build prepare-test tools ## Run every suite; the last line counts passed, failed, skipped
+test: prepare-test tools ## Run every suite; the last line counts passed, failed, skipped
 	cargo xtask test
 
-tools: prepare-build ## Build the Go programs that the tests use (kubectl)
+tools: prepare-build prepare-go ## Build the Go programs that the tests use (kubectl)
 	cargo xtask tools
 
 prepare-build:
@@ -48,8 +48,38 @@ prepare-build:
 	@rustc --version >/dev/null 2>&1 || rustup toolchain install
 	@test -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)" || rustup target add $(MUSL)
 
-prepare-test:
-	@missing=""; $(call install,go:golang-go python3:python3 openssl:openssl curl:curl iptables:iptables nft:nftables \
+# Daemons that only tests use are unpacked, not installed: on a real system apt would start them.
+DAEMONS := docker-registry nginx
+
+prepare-test: prepare-build prepare-go
+	@missing=""; $(call install,python3:python3 openssl:openssl curl:curl iptables:iptables nft:nftables \
 	ip:iproute2 busybox:busybox-static skopeo:skopeo nsenter:util-linux)
 	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@for package in $(DAEMONS); do test -d $(CACHE)/tools/$$package || $(MAKE) --no-print-directory $(CACHE)/tools/$$package || exit 1; done
+
+# Go from 1.21 on fetches by itself the one that the modules ask for.
+prepare-go:
+	@minor() { sed -nE 's/.*[ :]1\.([0-9]+).*/\1/p; s/.* go1\.([0-9]+).*/\1/p' | head -n 1; }; \
+	have=$$(go version 2>/dev/null | minor); [ "$${have:-0}" -ge 21 ] && exit 0; \
+	apt-cache show golang-go >/dev/null 2>&1 || $(SUDO) apt-get update -q; \
+	offered=$$(apt-cache policy golang-go | grep Candidate: | minor); \
+	if [ "$${offered:-0}" -ge 21 ]; then missing=""; $(call install,no-go-yet:golang-go); \
+	else $(MAKE) --no-print-directory $(CACHE)/tools/go; fi
+
+# Debian 12 has such a Go in its backports only. It is unpacked, so that the machine's package sources stay as they are.
+$(CACHE)/tools/go:
+	@. /etc/os-release; folder=$$(mktemp -d) && cd $$folder && chmod 755 . && mkdir -p lists/partial cache/archives/partial go && \
+	key=/usr/share/keyrings/debian-archive-keyring.gpg && \
+	echo "deb [signed-by=$$key] http://deb.debian.org/debian $$VERSION_CODENAME-backports main" >list && \
+	apt="-q -o Dir::Etc::sourcelist=$$folder/list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$$folder/lists -o Dir::Cache=$$folder/cache" && \
+	apt-get $$apt update && \
+	version=$$(apt-cache $$apt search --names-only '^golang-1\.[0-9]+-go$$' | sed -E 's/-go .*//' | sort -V | tail -n 1) && \
+	echo "unpacking $$version" && apt-get $$apt download $$version-go $$version-src && \
+	for package in *.deb; do dpkg -x $$package go || exit 1; done && \
+	ln -s usr/lib/go-$${version#golang-}/bin go/bin && mkdir -p $(@D) && mv go $@; code=$$?; rm -rf $$folder; exit $$code
+
+$(CACHE)/tools/%:
+	@echo "unpacking $* for the tests"; folder=$$(mktemp -d) && cd $$folder && \
+	{ apt-get download -q $* 2>/dev/null || { $(SUDO) apt-get update -q && apt-get download -q $*; }; } && \
+	mkdir -p $(@D) && dpkg -x $*_*.deb $$folder/$* && mv $$folder/$* $@; code=$$?; rm -rf $$folder; exit $$code
