@@ -66,9 +66,13 @@ fn start_time(pid: i32) -> Option<String> {
 }
 
 pub fn kill(pid: i32) {
+    signal(pid, Signal::KILL);
+}
+
+pub fn signal(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
-        // It may have ended by itself, which is as good.
-        let _ = kill_process(pid, Signal::KILL);
+        // It may have ended by itself, which for most signals is as good.
+        let _ = kill_process(pid, signal);
     }
 }
 

@@ -82,6 +82,12 @@ impl Lab {
         &self.tools
     }
 
+    /// A path of the node as this process can open it: with the mounts that only the node sees.
+    pub fn inside(&self, path: &str) -> PathBuf {
+        let root = self.root().strip_prefix("/").expect("temporary folders have absolute paths");
+        Path::new(&format!("/proc/{}/root", self.node.id())).join(root).join(path)
+    }
+
     pub fn log(&self) -> PathBuf {
         self.root().join("var/log/kedge/kedge.log")
     }

@@ -7,6 +7,7 @@ pub mod image;
 pub mod lab;
 pub mod registry;
 pub mod run;
+pub mod stage;
 pub mod steps;
 pub mod tools;
 pub mod wait;

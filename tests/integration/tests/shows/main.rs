@@ -2,3 +2,4 @@
 //! run side by side, since all of them mostly wait.
 
 mod asked;
+mod survival;
