@@ -1,1 +1,4 @@
-//! Kubectl, crictl, client libraries against the built kedge.
+//! Kubectl, crictl, client libraries and recorded behaviour of upstream against the built kedge.
+
+pub mod known;
+pub mod planted;
