@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kedge_pause_wire::message::{Exited, HEADER_LEN, Hello, Named, Nothing, Signal};
 use kedge_pause_wire::*;
+use kedge_sys::mount::{Propagation, SetAttributes};
 use kedge_sys::{clone, memfd, mount, socket};
 
 const INSIDE_PATH: &str = "/bin/busybox";
@@ -117,6 +118,9 @@ impl Pause {
         fs::create_dir_all(&state).unwrap();
         let open = |path: &Path| -> OwnedFd { fs::File::open(path).unwrap().into() };
         let root = mount::clone_tree(open(&self.directory.join("root")).as_fd(), c"", false).unwrap();
+        // As a fresh overlay is; a copy of a shared mount would be shared, and nothing pivots into that.
+        let private = SetAttributes { propagation: Some(Propagation::Private), ..SetAttributes::default() };
+        mount::set_attributes(root.as_fd(), &private).unwrap();
         let null = mount::clone_tree(open(Path::new("/dev/null")).as_fd(), c"", false).unwrap();
         let log: OwnedFd =
             fs::OpenOptions::new().create(true).append(true).open(state.join("log")).unwrap().into();

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::Errno;
 use crate::clone::flags;
+use crate::mount::{Propagation, set_root_propagation};
 
 fn check(result: c_int) -> Result<(), Errno> {
     if result < 0 { Err(crate::last_errno()) } else { Ok(()) }
@@ -48,6 +49,15 @@ pub fn bring_up_loopback() -> Result<(), Errno> {
         request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
         check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request))
     }
+}
+
+/// Runs `work` on a thread of its own in a copy of the mount namespace, from which nothing spreads; the copy ends with it.
+pub fn with_private_mounts<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Errno> {
+    let enter = || unshare(flags::NEWNS).and_then(|()| set_root_propagation(Propagation::Private));
+    std::thread::scope(|scope| {
+        let entered = scope.spawn(move || enter().map(|()| work()));
+        entered.join().unwrap_or(Err(Errno::IO))
+    })
 }
 
 /// Runs `work` on a thread of its own inside the network namespace behind `netns`, so that no other thread is moved.

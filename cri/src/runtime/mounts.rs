@@ -6,9 +6,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use kedge_cri_api::{Mount, MountPropagation};
 use kedge_sys::mount::{self, Fs, Propagation, SetAttributes, attr};
+use kedge_sys::namespace;
 use rustix::fs::{Mode, OFlags};
 
 fn context(doing: impl std::fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
@@ -24,32 +26,66 @@ fn through(fd: &OwnedFd) -> CString {
 }
 
 /// An overlay of image layers (topmost first) below a writable directory, not mounted anywhere.
-/// Layers go in through descriptors: a string parameter takes 255 bytes, and a pod with a user namespace sees idmapped copies.
 pub fn overlay(
     lower: &[PathBuf],
     upper: &Path,
     work: &Path,
     users: Option<BorrowedFd<'_>>,
 ) -> io::Result<OwnedFd> {
-    let mut layers = Vec::new();
-    for path in lower {
-        let plain = open_path(path).map_err(context(path.display()))?;
-        layers.push(match users {
-            Some(users) => idmapped(plain.as_fd(), users).map_err(context(path.display()))?,
-            None => plain,
-        });
+    let plain = |path: &PathBuf| open_path(path).map_err(context(path.display()));
+    match users {
+        // Before Linux 6.15 overlayfs takes layers only from mounts of the caller's namespace, and an idmapped copy is
+        // detached: it is put over its own layer where nobody else sees it. The overlay keeps what it needs of that namespace.
+        Some(users) => namespace::with_private_mounts(|| {
+            let mapped = |path: &PathBuf| over_itself(path, users).map_err(context(path.display()));
+            stack(&lower.iter().map(mapped).collect::<io::Result<Vec<_>>>()?, upper, work)
+        })?,
+        None if has_legacy_options() => namespace::with_private_mounts(|| {
+            stack(&lower.iter().map(plain).collect::<io::Result<Vec<_>>>()?, upper, work)
+        })?,
+        None => stack(&lower.iter().map(plain).collect::<io::Result<Vec<_>>>()?, upper, work),
     }
+}
+
+/// Layers go in through descriptors: a string parameter takes 255 bytes.
+fn stack(layers: &[OwnedFd], upper: &Path, work: &Path) -> io::Result<OwnedFd> {
+    let (upper, work) = (open_path(upper)?, open_path(work)?);
     let fs = Fs::open(c"overlay").map_err(io::Error::from).map_err(context("overlayfs"))?;
+    if has_legacy_options() {
+        // One string for all layers: only names relative to the descriptors' folder leave room for sixty. The working
+        // directory is this thread's own, since `overlay` runs it in mounts of its own.
+        rustix::process::chdir("/proc/thread-self/fd")?;
+        let names: Vec<String> = layers.iter().map(|layer| layer.as_raw_fd().to_string()).collect();
+        fs.set_string(c"lowerdir", &CString::new(names.join(":"))?)?;
+    } else {
+        append(&fs, layers)?;
+    }
+    fs.set_string(c"upperdir", &through(&upper))?;
+    fs.set_string(c"workdir", &through(&work))?;
+    fs.mount(0).map_err(io::Error::from).map_err(context("mount the overlay"))
+}
+
+fn append(fs: &Fs, layers: &[OwnedFd]) -> io::Result<()> {
     let names: Vec<CString> = layers.iter().map(through).collect();
     if names.iter().any(|name| fs.set_string(c"lowerdir+", name).is_err()) {
-        // Before Linux 6.5: all in one string.
+        // Linux 6.5 and 6.6 parse each option, but know only the joined one.
         let joined = names.iter().map(|name| name.to_bytes()).collect::<Vec<_>>().join(&b':');
         fs.set_string(c"lowerdir", &CString::new(joined)?)?;
     }
-    let (upper_fd, work_fd) = (open_path(upper)?, open_path(work)?);
-    fs.set_string(c"upperdir", &through(&upper_fd))?;
-    fs.set_string(c"workdir", &through(&work_fd))?;
-    fs.mount(0).map_err(io::Error::from).map_err(context("mount the overlay"))
+    Ok(())
+}
+
+/// Before Linux 6.5 the options of overlayfs are an uninterpreted string until the mount: any key is taken.
+fn has_legacy_options() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| Fs::open(c"overlay").is_ok_and(|fs| fs.set_flag(c"no_such_option").is_ok()))
+}
+
+/// Mounts the idmapped copy of a layer on the layer, and opens what is seen there afterwards.
+fn over_itself(path: &Path, users: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let plain = open_path(path)?;
+    mount::attach(idmapped(plain.as_fd(), users)?.as_fd(), plain.as_fd())?;
+    open_path(path)
 }
 
 /// A copy of the mount whose ids are those of the user namespace.

@@ -4,6 +4,7 @@
 use crate::cgroups;
 use crate::run::Ran;
 use crate::tools::Tools;
+use crate::wait::patience;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ pub const NODE_IP: &str = "10.77.0.2";
 pub const OUTSIDE_IP: &str = "10.77.0.1";
 
 /// No single command of a test takes longer.
-const LIMIT_S: &str = "60";
+const LIMIT_S: u32 = 60;
 
 /// Labs of this process, which run side by side.
 static LABS: AtomicU32 = AtomicU32::new(0);
@@ -155,7 +156,7 @@ impl Lab {
 
     fn command(&self, holder: &Child, words: &[&str]) -> Command {
         let mut command = self.enter(holder);
-        command.args(["timeout", LIMIT_S]).args(words);
+        command.args(["timeout", &(LIMIT_S * patience()).to_string()]).args(words);
         command
     }
 

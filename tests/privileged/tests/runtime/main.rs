@@ -69,7 +69,7 @@ fn execs_run_inside_and_time_out_as_a_tree() {
             node.cri.exec_sync(&id, words("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"), 10).await.unwrap();
         let all = String::from_utf8(all.stdout).unwrap();
         assert!(all.contains("sleep 1000") && !all.contains("sleep 77"), "{all}");
-        let flood = node.cri.exec_sync(&id, words("yes | head -c 20000000"), 30).await.unwrap();
+        let flood = node.cri.exec_sync(&id, words("yes | head -c 20000000"), 120).await.unwrap();
         assert_eq!(flood.stdout.len(), 16 << 20);
         let missing = node.cri.exec_sync(&id, vec!["/no/such".into()], 10).await;
         assert!(missing.is_err());
@@ -93,7 +93,9 @@ fn streams_carry_input_and_a_terminal() {
         let mut text = String::new();
         cat.stdout.as_mut().unwrap().read_to_string(&mut text).await.unwrap();
         assert_eq!((text.as_str(), cat.exit.await.unwrap()), ("hello", Ok(0)));
-        let cmd = ["sh", "-c", "read go; stty size"].map(str::to_owned).to_vec();
+        // Input and size travel apart: the size may come a moment later.
+        let sized = "read go; for i in $(seq 200); do stty size | grep 33 && exit; usleep 20000; done";
+        let cmd = ["sh", "-c", sized].map(str::to_owned).to_vec();
         let request = ExecRequest { cmd, tty: true, stdin: true, stdout: true, stderr: false };
         let mut terminal = node.cri.exec(&id, request).await.unwrap();
         terminal.resize.as_ref().unwrap().send(TerminalSize { width: 101, height: 33 }).await.unwrap();
