@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: up test down tools help prepare-build prepare-test prepare-go
+.PHONY: up test down tools vm help prepare-build prepare-test prepare-go
 
 USER_HOME := $(shell getent passwd "$${SUDO_USER:-$$(id -un)}" | cut -d: -f6)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kedge
@@ -41,6 +41,12 @@ test: prepare-test tools ## Run every suite; the last line counts passed, failed
 
 tools: prepare-build prepare-go ## Build the Go programs that the tests use (kubectl)
 	cargo xtask tools
+
+vm: prepare-build prepare-test tools ## Run the privileged suite and the spine on Debian's kernels 6.1 and 6.12 under qemu
+	@missing=""; $(call install,qemu-system-x86_64:qemu-system-x86 cpio:cpio depmod:kmod xz:xz-utils mke2fs:e2fsprogs)
+	cargo xtask dist
+	cargo xtask round vm-6.1
+	cargo xtask round vm-6.12
 
 prepare-build:
 	@missing=""; $(call install,musl-gcc:musl-tools gcc:gcc git:git)

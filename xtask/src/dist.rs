@@ -1,21 +1,29 @@
 //! `dist`: the one static file, with pause, eBPF objects and the demo image inside, and the proof that it is static.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::embed;
 
 pub fn run(root: &Path) -> Result<(), String> {
     crate::bpf::check(root)?;
     embed::run(root)?;
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    embed::cargo(root, &["build", "--profile", "dist", "--target", &target, "--package", "kedge"])?;
-    let built = embed::target(root).join(&target).join("dist/kedge");
+    embed::cargo(root, &["build", "--profile", "dist", "--target", &target(), "--package", "kedge"])?;
+    let built = built(root);
     let bytes = std::fs::read(&built).map_err(|error| format!("{}: {error}", built.display()))?;
     if let Some(loader) = interpreter(&bytes)? {
         return Err(format!("{} is not static: it asks for {loader}", built.display()));
     }
     println!("{} {:.1} MB, static", built.display(), bytes.len() as f64 / 1e6);
     Ok(())
+}
+
+/// Where the file lies once it is built.
+pub fn built(root: &Path) -> PathBuf {
+    embed::target(root).join(target()).join("dist/kedge")
+}
+
+fn target() -> String {
+    format!("{}-unknown-linux-musl", std::env::consts::ARCH)
 }
 
 /// The dynamic loader that a 64-bit little-endian ELF file asks for (PT_INTERP, elf(5)). A static-pie has a dynamic section

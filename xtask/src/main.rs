@@ -10,6 +10,7 @@ mod rounds;
 mod suites;
 mod tidy;
 mod tools;
+mod vm;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,6 +50,12 @@ enum Verb {
     /// A network, mount and cgroup world of its own for one command
     #[command(subcommand)]
     Lab(lab::Verb),
+    /// Boot one of Debian's kernels under emulation and run the privileged suite and the spine there, or a command
+    Vm {
+        kernel: vm::Kernel,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
     /// Build the eBPF object, or only compare its hash
     Bpf {
         #[arg(long)]
@@ -72,6 +79,7 @@ fn main() -> ExitCode {
         Verb::Round { name } => report(rounds::run(root, name.as_deref())),
         Verb::Sim { minutes, seed } => report(sim(root, minutes, seed)),
         Verb::Lab(verb) => lab::run(&verb).unwrap_or_else(|error| report(Err::<(), _>(error))),
+        Verb::Vm { kernel, command } => report(vm::run(root, kernel, &command)),
         Verb::Bpf { check } => report(bpf::run(root, check)),
         Verb::Embed => report(embed::run(root)),
         Verb::HelloImage { out } => report(hello_image::run(root, Some(out))),

@@ -19,6 +19,16 @@ const SHARDS: &[Shard] = &[
         cargo: &["test", "--profile", "ci", "--package", "kedge-sim"],
     },
     Shard {
+        name: "vm-6.1",
+        what: "privileged and spine on Debian 12's kernel: cgroup v2, clsact (`cargo xtask dist` first)",
+        cargo: &["xtask", "vm", "6.1"],
+    },
+    Shard {
+        name: "vm-6.12",
+        what: "the same on the backports' kernel: cgroup v2, tcx",
+        cargo: &["xtask", "vm", "6.12"],
+    },
+    Shard {
         name: "bench",
         what: "figures of the network, against plain routing in one run",
         cargo: &[

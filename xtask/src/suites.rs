@@ -7,8 +7,8 @@ mod outcome;
 use std::path::Path;
 use std::time::Instant;
 
-use build::Program;
-use outcome::Tally;
+pub use build::{Program, build};
+pub use outcome::Tally;
 
 /// In this order: what is cheap and often wrong comes first.
 const SUITES: &[&str] = &["fmt", "tidy", "clippy", "unit", "sim", "privileged", "integration", "conformance"];
@@ -25,7 +25,7 @@ pub fn run(root: &Path, wanted: &[String]) -> Result<(), String> {
         let start = Instant::now();
         let tally = match check(root, name) {
             Some(result) => Tally::of_check(name, result),
-            None => match programs.get_or_insert_with(|| build::build(root)) {
+            None => match programs.get_or_insert_with(|| build(root)) {
                 Ok(programs) => {
                     run_programs(root, programs.iter().filter(|program| program.suite() == *name))
                 }

@@ -48,7 +48,7 @@ pub fn folder() -> Result<PathBuf, String> {
 }
 
 /// What is kept between clones and outside of them.
-fn cache() -> Result<PathBuf, String> {
+pub fn cache() -> Result<PathBuf, String> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let cache = cache.or_else(home).ok_or("neither XDG_CACHE_HOME nor HOME is set")?;

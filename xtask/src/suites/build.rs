@@ -71,18 +71,23 @@ impl Program {
         format!("{} {}", self.package, self.target)
     }
 
-    pub fn run(&self, root: &Path) -> Tally {
-        let target = embed::target(root);
-        let output = Command::new(&self.executable)
+    /// How it is called to judge this `kedge`.
+    pub fn command(&self, root: &Path, kedge: &Path) -> Command {
+        let mut command = Command::new(&self.executable);
+        command
             .arg("--show-output")
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
-            .env("KEDGE_BIN", target.join("ci/kedge"))
-            .env("KEDGE_PAUSE", target.join("embed/pause"))
+            .env("KEDGE_BIN", kedge)
+            .env("KEDGE_PAUSE", embed::target(root).join("embed/pause"))
             .env("PATH", crate::tools::search_path())
-            .stdin(Stdio::null())
-            .output();
-        match output {
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, root: &Path) -> Tally {
+        let kedge = embed::target(root).join("ci/kedge");
+        match self.command(root, &kedge).output() {
             Err(error) => Tally::of_check(&self.title(), Err(error.to_string())),
             Ok(output) => {
                 let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
