@@ -27,6 +27,18 @@ pub struct Lease {
 
 const LEASE_VERSION: u32 = 1;
 
+/// The file with the node's ranges, one a line, beside the leases.
+const RANGES: &str = "ranges";
+
+/// What [`Leases::put_ranges`] wrote; nothing where it never did, and nothing of a line that is no range.
+pub fn read_ranges(dir: &Path) -> io::Result<Vec<IpNet>> {
+    match fs::read_to_string(dir.join(RANGES)) {
+        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 #[derive(Debug)]
 pub struct Leases {
     dir: PathBuf,
@@ -100,6 +112,14 @@ impl Leases {
         Ok(())
     }
 
+    /// Whose unreachable routes stand from now on, for whoever has to take them back after a crash.
+    pub fn put_ranges(&self, ranges: &[IpNet]) -> io::Result<()> {
+        let lines: String = ranges.iter().map(|range| format!("{range}\n")).collect();
+        let temporary = self.dir.join("ranges.tmp");
+        fs::write(&temporary, lines)?;
+        fs::rename(&temporary, self.dir.join(RANGES))
+    }
+
     pub fn remove(&mut self, sandbox_id: &str) -> io::Result<()> {
         self.leases.remove(sandbox_id);
         match fs::remove_file(self.path(sandbox_id)) {
@@ -150,6 +170,16 @@ mod tests {
         let ip = leases.pick(&range.parse().unwrap()).map_err(|error| error.to_string())?;
         leases.put(id, vec![ip], "veth", 1).unwrap();
         Ok(ip.to_string())
+    }
+
+    #[test]
+    fn ranges_are_remembered() {
+        let (dir, leases) = leases();
+        assert_eq!(read_ranges(dir.path()).unwrap(), []);
+        let ranges = ["10.244.0.0/24".parse().unwrap(), "fd00::/64".parse().unwrap()];
+        leases.put_ranges(&ranges).unwrap();
+        assert_eq!(read_ranges(dir.path()).unwrap(), ranges);
+        assert_eq!(Leases::open(dir.path()).unwrap().iter().count(), 0, "it is no lease");
     }
 
     #[test]

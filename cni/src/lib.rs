@@ -39,7 +39,7 @@ impl BuiltIn {
     /// In the calling thread's network namespace, which must be the node's.
     pub async fn open(roots: &Roots, link: Arc<dyn PodLink>) -> Result<BuiltIn, Error> {
         let host = Netlink::open().map_err(|cause| failed("open a netlink socket", cause))?;
-        let dir = roots.run.join("network");
+        let dir = dir(roots);
         let leases =
             Leases::open(&dir).map_err(|cause| failed(format!("read leases in {}", dir.display()), cause))?;
         let uplink = netlink::uplink_mtu(&host.handle).await?;
@@ -56,6 +56,7 @@ impl BuiltIn {
 
     /// The node's podCIDRs, once the API server has given them. Until then no pod can be attached.
     pub async fn set_ranges(&self, ranges: Vec<IpNet>) -> Result<(), Error> {
+        self.leases().put_ranges(&ranges).map_err(|cause| failed("write the node's ranges", cause))?;
         for range in &ranges {
             netlink::add_unreachable(&self.host.handle, range).await?;
         }
@@ -63,17 +64,14 @@ impl BuiltIn {
         Ok(())
     }
 
-    /// Takes back what is not any pod's own: `kedge delete`.
+    /// Takes back what is not any pod's own, when the pods have ended.
     pub async fn remove(&self) -> Result<(), Error> {
         let ids: Vec<String> = self.leases().iter().map(|lease| lease.sandbox_id.clone()).collect();
         for id in ids {
             self.detach(&id).await?;
         }
         let ranges = std::mem::take(&mut *self.ranges.write().expect("no panic happens under this lock"));
-        for range in &ranges {
-            netlink::delete_unreachable(&self.host.handle, range).await?;
-        }
-        Ok(())
+        delete_ranges(&self.host, &ranges).await
     }
 
     fn leases(&self) -> std::sync::MutexGuard<'_, Leases> {
@@ -129,6 +127,25 @@ impl BuiltIn {
             mtu: self.mtu,
         })
     }
+}
+
+fn dir(roots: &Roots) -> PathBuf {
+    roots.run.join("network")
+}
+
+async fn delete_ranges(host: &Netlink, ranges: &[IpNet]) -> Result<(), Error> {
+    for range in ranges {
+        netlink::delete_unreachable(&host.handle, range).await?;
+    }
+    Ok(())
+}
+
+/// Takes back what a killed daemon has left in the calling thread's network namespace. What belongs to pods goes with
+/// their namespaces.
+pub async fn remove_left_over(roots: &Roots) -> Result<(), Error> {
+    let ranges = ipam::read_ranges(&dir(roots)).map_err(|cause| failed("read the node's ranges", cause))?;
+    let host = Netlink::open().map_err(|cause| failed("open a netlink socket", cause))?;
+    delete_ranges(&host, &ranges).await
 }
 
 #[async_trait::async_trait]

@@ -294,9 +294,13 @@ pub fn call_blocking(
     path: &str,
     body: Box<dyn Read + Send>,
 ) -> Result<Bytes, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    command_runtime()?.block_on(call(roots, method, path, body))
+}
+
+/// What a command needs that asks somebody and ends.
+pub fn command_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))?;
-    runtime.block_on(call(roots, method, path, body))
+        .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))
 }

@@ -8,7 +8,8 @@ use crate::site::SiteOptions;
 use http::Method;
 use kedge_cri_api::{ContainerId, ContainerState, Runtime, SandboxId};
 use kedge_machinery::Roots;
-use std::path::Path;
+use kedge_sys::cgroup;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Each container's grace at `kedge stop`, as upstream's default for a pod, in seconds.
@@ -93,13 +94,10 @@ pub fn delete(site: &SiteOptions, options: &DeleteOptions) -> Outcome {
     if !options.no_kubeconfig {
         kubeconfig::remove()?;
     }
-    remove_network(&roots)?;
     unmount_below(&roots.kubelet)?;
-    unmount_below(&roots.run)?;
+    remove_run(&roots)?;
     remove_cgroups(&roots)?;
-    for folder in
-        [&roots.kubelet, &roots.pod_logs, &roots.container_logs, &roots.state, &roots.run, &roots.log]
-    {
+    for folder in [&roots.kubelet, &roots.pod_logs, &roots.container_logs, &roots.state, &roots.log] {
         remove_folder(folder)?;
     }
     remove_kubernetes(&roots)?;
@@ -107,11 +105,21 @@ pub fn delete(site: &SiteOptions, options: &DeleteOptions) -> Outcome {
     Ok(())
 }
 
+/// What a node has until the next reboot.
+pub fn remove_run(roots: &Roots) -> Outcome {
+    remove_network(roots)?;
+    unmount_below(&roots.run)?;
+    remove_folder(&roots.run)
+}
+
+/// What the datapath and the pod network keep outside of the pods; a killed kedge leaves it for its successor.
 fn remove_network(roots: &Roots) -> Outcome {
     if roots.bpffs.exists() {
         kedge_proxy::remove(&roots.bpffs).map_err(|error| Failure::of(&error))?;
     }
-    Ok(())
+    crate::control::command_runtime()?
+        .block_on(kedge_cni::remove_left_over(roots))
+        .map_err(|error| Failure::of(&error))
 }
 
 /// Our files in `/etc/kubernetes` and the configuration; the folder goes when nothing else is in it.
@@ -193,44 +201,15 @@ fn unescape(text: &str) -> String {
 
 /// Ends what is left in our groups and removes them from every tree.
 fn remove_cgroups(roots: &Roots) -> Outcome {
-    let failed = |error: std::io::Error| Failure::new(format!("cannot read the cgroups: {error}"));
-    let trees = kedge_sys::cgroup::Trees::discover().map_err(failed)?;
-    for tree in trees.roots() {
-        for group in ["kubepods", "kedge"] {
-            let folder = tree.join(roots.cgroup_parent.trim_start_matches('/')).join(group);
-            if folder.is_dir() {
-                remove_group(&folder)?;
-            }
-        }
+    let failed = |error: std::io::Error| Failure::new(format!("cannot remove the cgroups: {error}"));
+    let trees = cgroup::Trees::discover().map_err(failed)?;
+    let parent = Path::new(roots.cgroup_parent.trim_start_matches('/'));
+    for group in ["kubepods", "kedge"] {
+        let directories: Vec<PathBuf> =
+            trees.roots().into_iter().map(|tree| tree.join(parent).join(group)).collect();
+        cgroup::kill_and_remove(&directories, GROUP_LIMIT).map_err(failed)?;
     }
     Ok(())
-}
-
-/// The deepest first. A process takes a moment to leave its group after SIGKILL, so each removal has a deadline.
-fn remove_group(folder: &Path) -> Outcome {
-    let failed =
-        |error: std::io::Error| Failure::new(format!("cannot remove cgroup {}: {error}", folder.display()));
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if entry.file_type().map_err(failed)?.is_dir() {
-            remove_group(&entry.path())?;
-        }
-    }
-    let deadline = Instant::now() + GROUP_LIMIT;
-    loop {
-        for process in kedge_sys::cgroup::processes(folder).unwrap_or_default() {
-            if let Some(pid) = rustix::process::Pid::from_raw(process) {
-                // A process that has ended meanwhile is what we want.
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
-        match std::fs::remove_dir(folder) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) if Instant::now() > deadline => return Err(failed(error)),
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,7 @@ use kedge_client::Client;
 pub fn why(site: &SiteOptions, command: &WhyCommand) -> Outcome {
     let roots = site.roots()?;
     let kubeconfig = roots.kubernetes.join("admin.conf");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("cannot start a runtime: {error}")))?;
-    runtime.block_on(async {
+    crate::control::command_runtime()?.block_on(async {
         let client =
             Client::from_kubeconfig(&kubeconfig, "kedge-why").await.map_err(|error| Failure::of(&error))?;
         match command {

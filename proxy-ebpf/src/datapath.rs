@@ -111,7 +111,7 @@ impl Datapath {
         let maps = Maps::open(&maps)?;
         let mut datapath =
             Datapath { links, programs, attachment: Attachment::Tcx, maps, linking: Mutex::new(()) };
-        datapath.attachment = attachment.unwrap_or_else(|| datapath.probe_attachment());
+        datapath.attachment = attachment.unwrap_or_else(|| probe_attachment(&datapath.programs));
         datapath.renew_links()?;
         datapath.renew_pods()?;
         Ok(datapath)
@@ -148,13 +148,7 @@ impl Datapath {
     }
 
     fn program(&self, name: &str) -> BorrowedFd<'_> {
-        let program = self.programs.program(name).expect("load() has loaded every program we name");
-        let fd = match program {
-            Program::SchedClassifier(program) => program.fd(),
-            Program::CgroupSockAddr(program) => program.fd(),
-            other => unreachable!("no program of ours is a {:?}", other.prog_type()),
-        };
-        fd.expect("load() has loaded every program we name").as_fd()
+        program(&self.programs, name)
     }
 
     /// Puts this build's programs behind every link that an earlier one left pinned. A link without its interface or
@@ -188,17 +182,6 @@ impl Datapath {
             }
         }
         Ok(())
-    }
-
-    /// tcx came with 6.6. Attaching to interface 0 asks without touching anything: a kernel that knows tcx misses the
-    /// interface, another one does not know the attach type.
-    fn probe_attachment(&self) -> Attachment {
-        match bpf::link_interface(self.program("pod_in"), 0, AttachType::TcxIngress) {
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
-                Attachment::Tcx
-            }
-            _ => Attachment::Clsact,
-        }
     }
 
     /// Writes the node-wide parameters.
@@ -347,24 +330,43 @@ impl Datapath {
     fn link_pin(&self, ifindex: u32, direction: &str) -> PathBuf {
         self.links.join(format!("up-{ifindex}-{direction}"))
     }
+}
 
-    /// Takes every program off and unpins everything: what `kedge delete` leaves.
-    pub fn remove(self, bpffs: &Path) -> Result<(), Error> {
-        if self.attachment == Attachment::Clsact {
-            let (uplinks, _) = self.maps.uplinks.dump().doing(|| "read UPLINK".to_owned())?;
-            for ifindex in uplinks.chunks_exact(4).filter_map(|bytes| u32::read_from_bytes(bytes).ok()) {
-                self.detach_interface(Role::Uplink, ifindex)?;
-            }
+fn program<'a>(programs: &'a Ebpf, name: &str) -> BorrowedFd<'a> {
+    let program = programs.program(name).expect("load() has loaded every program we name");
+    let fd = match program {
+        Program::SchedClassifier(program) => program.fd(),
+        Program::CgroupSockAddr(program) => program.fd(),
+        other => unreachable!("no program of ours is a {:?}", other.prog_type()),
+    };
+    fd.expect("load() has loaded every program we name").as_fd()
+}
+
+/// tcx came with 6.6. Attaching to interface 0 asks without touching anything: a kernel that knows tcx misses the
+/// interface, another one does not know the attach type.
+fn probe_attachment(programs: &Ebpf) -> Attachment {
+    match bpf::link_interface(program(programs, "pod_in"), 0, AttachType::TcxIngress) {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
+            Attachment::Tcx
         }
-        drop(self);
-        remove(bpffs)
+        _ => Attachment::Clsact,
     }
 }
 
-/// Unmounts the node's bpffs, and with it the last reference to links and maps that no process holds.
+/// Does this kernel take our programs, and how would uplinks hold them? Everything is loaded and dropped again.
+pub fn probe() -> Result<Attachment, Error> {
+    load::load_unpinned().map(|programs| probe_attachment(&programs))
+}
+
+/// Takes every program off and unpins everything: what `kedge delete` leaves. No datapath need be open, so that it also
+/// serves after a kedge that was killed: what is pinned says what there is. Unmounting the node's bpffs takes the last
+/// reference to links and maps that no process holds.
 pub fn remove(bpffs: &Path) -> Result<(), Error> {
     let root = bpffs.join(format!("v{LAYOUT_VERSION}"));
     let links = root.join("links");
+    for ifindex in filtered_uplinks(&root)? {
+        clsact::detach(ifindex).doing(|| format!("detach from interface {ifindex}"))?;
+    }
     for pin in fs::read_dir(&links).into_iter().flatten().flatten() {
         if let Ok(link) = bpf::get(&pin.path()) {
             let _ = bpf::link_detach(link.as_fd());
@@ -375,6 +377,14 @@ pub fn remove(bpffs: &Path) -> Result<(), Error> {
             .map_err(|source| Error::Mount { path: bpffs.to_owned(), source: source.into() })?;
     }
     Ok(())
+}
+
+/// Uplinks that have filters because their kernel knows no tcx links.
+fn filtered_uplinks(root: &Path) -> Result<Vec<u32>, Error> {
+    let Ok(uplinks) = Map::open(&root.join("maps/UPLINK")) else { return Ok(Vec::new()) };
+    let (keys, _) = uplinks.dump().doing(|| "read UPLINK".to_owned())?;
+    let has_link = |ifindex: &u32| root.join(format!("links/up-{ifindex}-in")).exists();
+    Ok(records::<u32>(&keys).filter(|ifindex| !has_link(ifindex)).collect())
 }
 
 /// A dumped map's bytes as its keys or values.

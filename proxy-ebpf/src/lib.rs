@@ -13,7 +13,7 @@ mod run;
 mod settings;
 mod uplinks;
 
-pub use datapath::{Attachment, Datapath, remove};
+pub use datapath::{Attachment, Datapath, probe, remove};
 pub use error::Error;
 pub use run::{Settings, run};
 pub use uplinks::follow as follow_uplinks;

@@ -26,11 +26,20 @@ pub fn load(pins: &Path) -> Result<Ebpf, Error> {
     load_with(pins, 1).or_else(|_| load_with(pins, 0))
 }
 
+/// Loads every program with maps of its own, which go with it.
+pub fn load_unpinned() -> Result<Ebpf, Error> {
+    load_all(&[], 1).or_else(|_| load_all(&[], 0))
+}
+
 fn load_with(pins: &Path, has_set_retval: u8) -> Result<Ebpf, Error> {
     let paths: Vec<(&str, PathBuf)> = MAPS.iter().map(|name| (*name, pins.join(name))).collect();
+    load_all(&paths, has_set_retval)
+}
+
+fn load_all(paths: &[(&str, PathBuf)], has_set_retval: u8) -> Result<Ebpf, Error> {
     let mut loader = EbpfLoader::new();
     loader.override_global("HAS_SET_RETVAL", &has_set_retval, true);
-    for (name, path) in &paths {
+    for (name, path) in paths {
         loader.map_pin_path(name, path.as_path());
     }
     let mut ebpf = loader

@@ -1,10 +1,19 @@
 //! Cgroup trees: which ones the node has (v1, v2, hybrid), and reading and writing their files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::{process, socket};
+
+/// Waiting for killed processes to be gone. One in uninterruptible sleep keeps its cgroup, and the caller tries again later.
+const KILL_WAIT_MS: i32 = 5_000;
+const KILL_ROUNDS_MAX: usize = 100;
+/// Between two looks at a group whose last process is about to leave it.
+const LEAVING: Duration = Duration::from_millis(2);
 
 /// The trees of one node. In hybrid mode the v1 controllers hold the limits, and the unified tree kills and hosts eBPF hooks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,6 +125,65 @@ pub fn processes(directory: &Path) -> io::Result<Vec<i32>> {
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
+}
+
+/// The processes of a cgroup and of all below it.
+pub fn processes_below(directory: &Path) -> io::Result<Vec<i32>> {
+    let mut pids = processes(directory)?;
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Ok(pids);
+    };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        pids.extend(processes_below(&entry.path())?);
+    }
+    Ok(pids)
+}
+
+/// Kills everything in one group, given by its directory in each tree, and waits until it is gone. Blocks.
+pub fn kill(directories: &[PathBuf]) -> io::Result<()> {
+    for _ in 0..KILL_ROUNDS_MAX {
+        let mut pids = BTreeSet::new();
+        for directory in directories {
+            pids.extend(processes_below(directory)?);
+        }
+        if pids.is_empty() {
+            return Ok(());
+        }
+        let pidfds: Vec<OwnedFd> = pids.iter().filter_map(|pid| process::pidfd_open(*pid).ok()).collect();
+        for directory in directories {
+            // Only the unified tree has the file.
+            let _ = write(&directory.join("cgroup.kill"), "1");
+        }
+        for pidfd in &pidfds {
+            let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        }
+        for pidfd in &pidfds {
+            if !socket::poll_readable(&[pidfd.as_fd()], KILL_WAIT_MS)?[0] {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "killed processes do not end"));
+            }
+        }
+        if pidfds.is_empty() {
+            // Zombies that their parent has not taken yet.
+            return Ok(());
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "processes are started faster than they are killed"))
+}
+
+/// Kills a group and removes it from each of its trees. A killed process leaves its group a moment after it has ended, so
+/// a busy one is tried again until `limit`.
+pub fn kill_and_remove(directories: &[PathBuf], limit: Duration) -> io::Result<()> {
+    kill(directories)?;
+    let deadline = Instant::now() + limit;
+    for directory in directories {
+        while let Err(error) = remove(directory) {
+            if Instant::now() > deadline {
+                return Err(io::Error::new(error.kind(), format!("{}: {error}", directory.display())));
+            }
+            std::thread::sleep(LEAVING);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

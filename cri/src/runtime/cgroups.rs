@@ -3,17 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use kedge_cri_api::LinuxContainerResources;
 use kedge_cri_core::cgroup as plan;
 use kedge_sys::cgroup::{self, Trees};
-use kedge_sys::{process, socket};
-
-/// Waiting for killed processes to be gone. One in uninterruptible sleep keeps its cgroup, and the caller tries again later.
-const KILL_WAIT_MS: i32 = 5_000;
-const KILL_ROUNDS_MAX: usize = 100;
 
 pub struct Cgroups {
     trees: Trees,
@@ -154,32 +149,9 @@ impl Cgroups {
 
     /// Kills everything in the group and waits until it is gone. Blocks.
     pub fn kill(&self, group: &Group) -> io::Result<()> {
-        for _ in 0..KILL_ROUNDS_MAX {
-            let mut pids = BTreeSet::new();
-            for root in self.trees.roots() {
-                pids.extend(processes_below(&self.at(root, group))?);
-            }
-            if pids.is_empty() {
-                return Ok(());
-            }
-            let pidfds: Vec<OwnedFd> = pids.iter().filter_map(|pid| process::pidfd_open(*pid).ok()).collect();
-            if let Some(unified) = self.unified(group) {
-                let _ = cgroup::write(&unified.join("cgroup.kill"), "1");
-            }
-            for pidfd in &pidfds {
-                let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-            }
-            for pidfd in &pidfds {
-                if !socket::poll_readable(&[pidfd.as_fd()], KILL_WAIT_MS)?[0] {
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, "killed processes do not end"));
-                }
-            }
-            if pidfds.is_empty() {
-                // Zombies that their parent has not taken yet.
-                return Ok(());
-            }
-        }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "processes are started faster than they are killed"))
+        let directories: Vec<PathBuf> =
+            self.trees.roots().into_iter().map(|root| self.at(root, group)).collect();
+        cgroup::kill(&directories)
     }
 
     /// Removes the group from every tree.
@@ -206,17 +178,6 @@ impl Cgroups {
 /// The number behind `name` in a flat-keyed file.
 pub fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
-}
-
-fn processes_below(directory: &Path) -> io::Result<Vec<i32>> {
-    let mut pids = cgroup::processes(directory)?;
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Ok(pids);
-    };
-    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        pids.extend(processes_below(&entry.path())?);
-    }
-    Ok(pids)
 }
 
 /// A controller works in a v2 group only if every group above passes it down. One that cannot be is left out.
