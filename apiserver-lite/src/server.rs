@@ -39,11 +39,12 @@ impl Server {
         drop(rustls::crypto::ring::default_provider().install_default());
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
+        // First of all: a database that cannot be used leaves the machine as it was.
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.roots.state.join("store.db"))?);
         let names = names(&config, address.port());
         let pki = pki::ensure(&config.roots, &names, OffsetDateTime::now_utc())?;
         let tls = ServerTls::new(&pki.apiserver.certificate, &pki.apiserver.key)
             .map_err(|error| Error::Certificate(error.to_string()))?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.roots.state.join("store.db"))?);
         let authenticator = authenticator(&config, &pki)?;
         let dialer = Dialer::new(&pki).map_err(Error::Certificate)?;
         let roots = config.roots.clone();

@@ -3,7 +3,7 @@
 //! The pipe is the child's standard output: a line per step of progress, at last `ready` or `failed TEXT`. It closes with the
 //! child, so a child that dies is noticed at once.
 
-use crate::control;
+use crate::check;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::kubeconfig;
 use crate::options::{Cli, StartOptions};
@@ -18,11 +18,9 @@ pub const READY: &str = "ready";
 pub const FAILED: &str = "failed ";
 
 pub fn start(cli: &Cli, options: &StartOptions) -> Outcome {
-    let roots = cli.site.roots()?;
-    if control::is_running(&roots) {
-        println!("kedge is running already: see `kedge status`");
-        return Ok(());
-    }
+    let mut roots = cli.site.roots()?;
+    roots.ports.api = options.server.secure_port;
+    check::refuse(&roots, options)?;
     let began = Instant::now();
     let mut child = spawn(&roots.log)?;
     let waited = wait(&mut child, Duration::from_secs(options.wait));

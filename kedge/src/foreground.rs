@@ -4,6 +4,7 @@
 //! does not starve the other; the store has a committer thread of its own.
 
 use crate::background::Herald;
+use crate::check;
 use crate::components::Board;
 use crate::control::{self, Control, Stop};
 use crate::failure::{Exit, Failure, Outcome};
@@ -49,19 +50,45 @@ fn run_node(cli: &Cli, options: &StartOptions, herald: &Herald) -> Outcome {
         );
         return Err(Failure::with(Exit::Usage, text));
     }
-    require_root()?;
     let mut site = cli.site.site()?;
     set_ports(&mut site, &options.server);
+    if !herald.is_background() {
+        // Else the parent has asked, before it made our log.
+        check::refuse(&site.roots, options)?;
+    }
     init_log(cli, &site.roots, herald)?;
-    node::prepare(&site.roots)?;
+    let ground = node::prepare(&site.roots)?;
+    match bring_up(&site, options, herald) {
+        Ok(running) => running.until_stopped(&site, herald),
+        Err(failure) => {
+            ground.take_back(&site.roots);
+            Err(failure)
+        }
+    }
+}
+
+/// A node of which every part is under way.
+struct Running {
+    control_runtime: Runtime,
+    node_runtime: Runtime,
+    server: Server,
+    way: Way,
+    parts: Parts,
+    /// None where the kubelet is left to another program.
+    started: Option<node::Started>,
+    not_ready: watch::Sender<String>,
+    stop: watch::Receiver<Option<Stop>>,
+}
+
+fn bring_up(site: &Site, options: &StartOptions, herald: &Herald) -> Result<Running, Failure> {
     let (control_runtime, node_runtime) = (runtime("control")?, runtime("node")?);
     let parts = Parts { shutdown: watch::Sender::new(false), board: Board::default() };
-    let (stop_sender, stop_receiver) = watch::channel(None);
+    let (stop_sender, stop) = watch::channel(None);
     let (not_ready, not_ready_seen) = watch::channel("starting".to_owned());
 
     herald.say("starting the API server");
     let server = control_runtime.block_on(start_server(
-        &site,
+        site,
         &options.server,
         &options.cluster.cluster_domain,
         &parts,
@@ -79,16 +106,7 @@ fn run_node(cli: &Cli, options: &StartOptions, herald: &Herald) -> Outcome {
     let mut started = None;
     if !options.disable.contains(&Part::Kubelet) {
         herald.say("starting the node");
-        let plan = NodePlan {
-            site: site.clone(),
-            way: way.clone(),
-            node: options.node.clone(),
-            cluster_domain: options.cluster.cluster_domain.clone(),
-            cluster_dns: vec![dns_address(&options.server)],
-            cluster_cidr: options.cluster.cluster_cidr,
-            service_cidr: options.server.service_cluster_ip_range,
-            disable: options.disable.clone(),
-        };
+        let plan = node_plan(site, options, &way);
         started = Some(node_runtime.block_on(node::start(plan, parts.shutdown.subscribe(), &parts.board))?);
     }
     let control = Control {
@@ -103,33 +121,52 @@ fn run_node(cli: &Cli, options: &StartOptions, herald: &Herald) -> Outcome {
         tokio::spawn(control.serve(listener));
         Ok::<(), Failure>(())
     })?;
-    let wait_for_node = started.is_some();
-    let how =
-        node_runtime.block_on(until_stopped(&site, &way, herald, wait_for_node, not_ready, stop_receiver))?;
-    tracing::info!(?how, "stopping");
-    parts.shutdown.send_replace(true);
-    if how == Stop::EndPods
-        && let Some(started) = started
-    {
-        node_runtime.block_on(async {
-            stop::end_pods(started.runtime.as_ref()).await;
-            if let Err(error) = started.network.remove().await {
-                tracing::warn!(%error, "routes of the pod network stay behind");
+    Ok(Running { control_runtime, node_runtime, server, way, parts, started, not_ready, stop })
+}
+
+fn node_plan(site: &Site, options: &StartOptions, way: &Way) -> NodePlan {
+    NodePlan {
+        site: site.clone(),
+        way: way.clone(),
+        node: options.node.clone(),
+        cluster_domain: options.cluster.cluster_domain.clone(),
+        cluster_dns: vec![dns_address(&options.server)],
+        cluster_cidr: options.cluster.cluster_cidr,
+        service_cidr: options.server.service_cluster_ip_range,
+        disable: options.disable.clone(),
+    }
+}
+
+impl Running {
+    fn until_stopped(self, site: &Site, herald: &Herald) -> Outcome {
+        let wait_for_node = self.started.is_some();
+        let stopped = until_stopped(site, &self.way, herald, wait_for_node, self.not_ready, self.stop);
+        let how = self.node_runtime.block_on(stopped)?;
+        tracing::info!(?how, "stopping");
+        self.parts.shutdown.send_replace(true);
+        if how == Stop::EndPods
+            && let Some(started) = self.started
+        {
+            self.node_runtime.block_on(async {
+                stop::end_pods(started.runtime.as_ref()).await;
+                if let Err(error) = started.network.remove().await {
+                    tracing::warn!(%error, "routes of the pod network stay behind");
+                }
+            });
+        }
+        self.control_runtime.block_on(async {
+            if tokio::time::timeout(SHUTDOWN_LIMIT, self.server.wait()).await.is_err() {
+                tracing::warn!("some parts of the API server did not end in time");
             }
         });
-    }
-    control_runtime.block_on(async {
-        if tokio::time::timeout(SHUTDOWN_LIMIT, server.wait()).await.is_err() {
-            tracing::warn!("some parts of the API server did not end in time");
+        self.node_runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+        self.control_runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+        // What answers on the socket is running; nobody does any more.
+        if let Err(error) = std::fs::remove_file(control::path(&site.roots)) {
+            tracing::debug!(%error, "control socket was gone");
         }
-    });
-    node_runtime.shutdown_timeout(SHUTDOWN_LIMIT);
-    control_runtime.shutdown_timeout(SHUTDOWN_LIMIT);
-    // What answers on the socket is running; nobody does any more.
-    if let Err(error) = std::fs::remove_file(control::path(&site.roots)) {
-        tracing::debug!(%error, "control socket was gone");
+        Ok(())
     }
-    Ok(())
 }
 
 /// What every part is given.
@@ -366,8 +403,9 @@ fn ca_of_kubeconfig(path: &Path) -> Result<String, Failure> {
 pub fn kubelet(cli: &Cli, options: &KubeletOptions) -> Outcome {
     require_root()?;
     let site = cli.site.site()?;
+    let roots = Arc::clone(&site.roots);
     log::init(cli, None)?;
-    node::prepare(&site.roots)?;
+    let ground = node::prepare(&roots)?;
     let shutdown = watch::Sender::new(false);
     let board = Board::default();
     runtime("node")?.block_on(async {
@@ -381,7 +419,10 @@ pub fn kubelet(cli: &Cli, options: &KubeletOptions) -> Outcome {
             service_cidr: options.service_cluster_ip_range,
             disable: options.disable.clone(),
         };
-        node::start(plan, shutdown.subscribe(), &board).await?;
+        if let Err(failure) = node::start(plan, shutdown.subscribe(), &board).await {
+            ground.take_back(&roots);
+            return Err(failure);
+        }
         serve_until_signal(&shutdown).await
     })
 }

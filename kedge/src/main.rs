@@ -14,6 +14,7 @@ mod kubeconfig;
 mod log;
 mod node;
 mod options;
+mod probes;
 mod site;
 mod status;
 mod stop;
@@ -61,6 +62,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Kubelet(options) => foreground::kubelet(&cli, options),
         Command::Kubectl { arguments } => kubeconfig::kubectl(&cli.site, arguments),
         Command::Scheduler(options) => foreground::scheduler(&cli, options),
+        Command::EnterUserNamespace => probes::enter_user_namespace(),
         Command::Check(options) => check::check(&cli.site, options),
         Command::Why(command) => why::why(&cli.site, command),
     }

@@ -15,7 +15,7 @@ use kedge_machinery::Roots;
 use kedge_proxy::Datapath;
 use rustix::mount::MountFlags;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -40,20 +40,59 @@ pub struct Started {
     pub network: Arc<BuiltIn>,
 }
 
+/// What a start has made for its node to stand on.
+pub struct Ground {
+    /// In the order of making.
+    folders: Vec<PathBuf>,
+    is_run_mounted: bool,
+}
+
 /// Folders that everything else stands on. `<run>` must vanish with a reboot: it is a tmpfs, ours where `/run` is none.
-pub fn prepare(roots: &Roots) -> Outcome {
-    for folder in
-        [&roots.run, &roots.state, &roots.log, &roots.config, &roots.pod_logs, &roots.container_logs]
-    {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Failure::new(format!("cannot create {}: {error}", folder.display())))?;
+pub fn prepare(roots: &Roots) -> Result<Ground, Failure> {
+    let mut ground = Ground { folders: Vec::new(), is_run_mounted: false };
+    match ground.prepare(roots) {
+        Ok(()) => Ok(ground),
+        Err(failure) => {
+            ground.take_back(roots);
+            Err(failure)
+        }
     }
-    if is_tmpfs(&roots.run)? {
-        return Ok(());
+}
+
+impl Ground {
+    fn prepare(&mut self, roots: &Roots) -> Outcome {
+        for folder in
+            [&roots.run, &roots.state, &roots.log, &roots.config, &roots.pod_logs, &roots.container_logs]
+        {
+            let missing: Vec<PathBuf> =
+                folder.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
+            self.folders.extend(missing.into_iter().rev());
+            std::fs::create_dir_all(folder)
+                .map_err(|error| Failure::new(format!("cannot create {}: {error}", folder.display())))?;
+        }
+        if is_tmpfs(&roots.run)? {
+            return Ok(());
+        }
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        rustix::mount::mount("tmpfs", &roots.run, "tmpfs", flags, c"mode=0711").map_err(|error| {
+            Failure::new(format!("cannot mount a tmpfs on {}: {error}", roots.run.display()))
+        })?;
+        self.is_run_mounted = true;
+        Ok(())
     }
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    rustix::mount::mount("tmpfs", &roots.run, "tmpfs", flags, c"mode=0711")
-        .map_err(|error| Failure::new(format!("cannot mount a tmpfs on {}: {error}", roots.run.display())))
+
+    /// After a start that has failed: the machine is as it was before. What was there already, and with it the pods of an
+    /// earlier kedge, stays; so do files in the folders made, such as the log that tells of the failure.
+    pub fn take_back(self, roots: &Roots) {
+        let is_ours = self.is_run_mounted || self.folders.contains(&roots.run);
+        if is_ours && let Err(failure) = crate::stop::remove_run(roots) {
+            tracing::warn!(why = failure.text, "a trace of the failed start stays behind");
+        }
+        for folder in self.folders.iter().rev() {
+            // Not empty: somebody's files are in it.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
 }
 
 pub fn is_tmpfs(path: &Path) -> Result<bool, Failure> {

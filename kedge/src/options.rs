@@ -46,6 +46,9 @@ pub enum Command {
     Image(ImageCommand),
     /// Say what this machine lacks and how to mend it.
     Check(CheckOptions),
+    /// One of the attempts of `check`.
+    #[command(hide = true)]
+    EnterUserNamespace,
     /// Print the version.
     Version,
     /// Run kubectl against this node: `kedge kubectl get pods`.
@@ -131,6 +134,9 @@ pub struct StartOptions {
     /// Seconds to wait for the node to be Ready.
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     pub wait: u64,
+    /// Treat this feature as missing, to see what would follow.
+    #[arg(long, value_name = "FEATURE", hide = true)]
+    pub without: Vec<String>,
     #[command(flatten)]
     pub server: ServerOptions,
     #[command(flatten)]
