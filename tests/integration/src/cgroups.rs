@@ -7,11 +7,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The trees of the machine: one where only v2 is mounted.
+fn trees() -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    if root.join("cgroup.procs").exists() {
+        return vec![root.to_owned()];
+    }
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    // Controllers that share a tree have links to it.
+    let real = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    real.map(|entry| entry.path()).filter(|tree| tree.join("cgroup.procs").exists()).collect()
+}
+
 /// The folders of this cgroup, one for each tree that has it.
 pub fn folders(group: &str) -> Vec<PathBuf> {
-    let root = Path::new("/sys/fs/cgroup");
-    let trees = fs::read_dir(root).into_iter().flatten().flatten().map(|tree| tree.path());
-    trees.chain([root.to_owned()]).map(|tree| tree.join(group)).filter(|folder| folder.is_dir()).collect()
+    trees().iter().map(|tree| tree.join(group)).filter(|folder| folder.is_dir()).collect()
+}
+
+/// Makes the cgroup in every tree.
+pub fn create(group: &str) {
+    for folder in trees().iter().map(|tree| tree.join(group)) {
+        fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    }
 }
 
 /// Every process in or below the cgroup, with its start time, which tells it from a later one of the same number.
@@ -50,7 +67,7 @@ fn members(folder: &Path, found: &mut BTreeMap<i32, String>) {
     }
 }
 
-fn children(folder: &Path) -> Vec<PathBuf> {
+pub fn children(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))

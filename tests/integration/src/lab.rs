@@ -16,6 +16,9 @@ pub const NODE: &str = "node-1";
 pub const NODE_IP: &str = "10.77.0.2";
 pub const OUTSIDE_IP: &str = "10.77.0.1";
 
+/// Folders that a node finds.
+const EVERY_MACHINE_HAS: [&str; 4] = ["etc", "run", "var/lib", "var/log"];
+
 /// No single command of a test takes longer.
 const LIMIT_S: u32 = 60;
 
@@ -51,6 +54,9 @@ impl Lab {
         let root = TempDir::with_prefix("kedge-lab-").expect("a temporary folder");
         let resolver = root.path().join("resolv.conf");
         fs::write(&resolver, format!("nameserver {OUTSIDE_IP}\n")).expect("writing resolv.conf");
+        for folder in EVERY_MACHINE_HAS {
+            fs::create_dir_all(root.path().join(folder)).expect("a folder");
+        }
         let outside = hold(&["--net"], &resolver);
         let node = hold(&["--net"], &resolver);
         let number = LABS.fetch_add(1, Ordering::Relaxed);
@@ -71,6 +77,8 @@ impl Lab {
         self.outside(&["ip", "link", "set", "lo", "up"]).ok();
         self.outside(&["ip", "link", "set", "out0", "up"]).ok();
         self.node(&["ip", "link", "set", "lo", "up"]).ok();
+        // An address that comes by itself a moment later would look like a trace of the node.
+        self.node(&["ip", "link", "set", "up0", "addrgenmode", "none"]).ok();
         self.node(&["ip", "link", "set", "up0", "up"]).ok();
         self.node(&["ip", "route", "add", "default", "via", OUTSIDE_IP]).ok();
     }
@@ -85,8 +93,22 @@ impl Lab {
 
     /// A path of the node as this process can open it: with the mounts that only the node sees.
     pub fn inside(&self, path: &str) -> PathBuf {
-        let root = self.root().strip_prefix("/").expect("temporary folders have absolute paths");
-        Path::new(&format!("/proc/{}/root", self.node.id())).join(root).join(path)
+        self.at(&self.root().join(path))
+    }
+
+    /// The same for an absolute path.
+    pub fn at(&self, path: &Path) -> PathBuf {
+        let path = path.strip_prefix("/").expect("an absolute path");
+        Path::new(&format!("/proc/{}/root", self.node.id())).join(path)
+    }
+
+    /// Every process of the node: in its network namespace, or in its cgroups.
+    pub fn processes(&self) -> Vec<i32> {
+        let mut all = in_network_of(self.node.id());
+        all.extend(cgroups::processes(&self.parent).into_keys());
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     pub fn log(&self) -> PathBuf {

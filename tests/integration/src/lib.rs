@@ -10,4 +10,5 @@ pub mod run;
 pub mod stage;
 pub mod steps;
 pub mod tools;
+pub mod trace;
 pub mod wait;

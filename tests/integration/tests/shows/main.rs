@@ -2,4 +2,6 @@
 //! run side by side, since all of them mostly wait.
 
 mod asked;
+mod faults;
 mod survival;
+mod traces;

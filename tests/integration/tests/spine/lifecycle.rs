@@ -17,24 +17,6 @@ pub fn start(lab: &Lab) {
     assert!(columns[4].starts_with("v1.36."), "{node}");
 }
 
-pub fn start_again(lab: &Lab) {
-    let before = lab.pid();
-    contains(&lab.kedge("start").ok(), &["kedge is running already"]);
-    assert_eq!(lab.pid(), before);
-}
-
-/// Another node's folders, but the same ports.
-pub fn port_in_use(lab: &Lab) {
-    let other = lab.root().join("other-node");
-    let root = other.display().to_string();
-    let cgroup = format!("/{}/other", lab.parent);
-    let said =
-        lab.kedge(&format!("start --no-kubeconfig --root {root} --cgroup-root {cgroup}")).fails_with(1);
-    assert_eq!(said.lines().count(), 1, "{said}");
-    contains(&said, &["0.0.0.0:6443 is in use by another program"]);
-    lab.kedge(&format!("delete --no-kubeconfig --root {root} --cgroup-root {cgroup}")).ok();
-}
-
 pub fn delete(lab: &Lab) {
     contains(&lab.kedge("delete").ok(), &["kedge is gone from this machine"]);
     let mounts = lab.node(&["cat", "/proc/self/mountinfo"]).ok();

@@ -18,8 +18,6 @@ use std::time::{Duration, Instant};
 const STEPS: &[Step] = &[
     ("a machine is checked", lifecycle::check),
     ("start makes a Ready node", lifecycle::start),
-    ("a second start adopts the first", lifecycle::start_again),
-    ("a port in use is said in one sentence", lifecycle::port_in_use),
     ("a deployment is rolled out", applications::roll_out),
     ("a pod of another namespace runs", applications::client),
     ("a service answers by every way in", network::service),
