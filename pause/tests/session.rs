@@ -62,7 +62,8 @@ impl Pause {
             argv: &[c"pause"],
             descriptors: &[listener.as_fd(), theirs.as_fd()],
             stdio: stderr.as_fd(),
-            cgroup_procs: &[],
+            unified: None,
+            cgroups: &[],
         })
         .unwrap();
         Pause { directory, socket: ours, pid, serial: 0, early: Vec::new() }

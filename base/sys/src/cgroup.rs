@@ -93,8 +93,10 @@ pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?)
 }
 
-pub fn open_procs(directory: &Path) -> io::Result<OwnedFd> {
-    Ok(fs::OpenOptions::new().write(true).open(directory.join("cgroup.procs"))?.into())
+/// The file of a v1 group by which a process of one thread enters it, writing `0`. It is `tasks`: the kernel moves a whole
+/// process, by `cgroup.procs`, only after an RCU grace period (12 to 50 ms on a busy machine) with all cgroups locked.
+pub fn open_entrance(directory: &Path) -> io::Result<OwnedFd> {
+    Ok(fs::OpenOptions::new().write(true).open(directory.join("tasks"))?.into())
 }
 
 /// Removes a cgroup and everything below it. A group that is gone already is success; a busy one is EBUSY.

@@ -53,6 +53,7 @@ pub struct Input<'a> {
     pub group: &'a [u8],
     /// The content of a `Localhost` profile.
     pub seccomp_profile: Option<&'a [u8]>,
+    pub seccomp_defaults: &'a seccomp::Defaults,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,7 +260,7 @@ fn seccomp_program(input: &Input<'_>, capabilities: u64) -> Result<Vec<Instructi
     let policy = match &security.seccomp {
         _ if security.privileged => return Ok(Vec::new()),
         SeccompProfile::Unconfined => return Ok(Vec::new()),
-        SeccompProfile::RuntimeDefault => seccomp::runtime_default(capabilities),
+        SeccompProfile::RuntimeDefault => return Ok(input.seccomp_defaults.program(capabilities)),
         SeccompProfile::Localhost(_) => seccomp::parse(input.seccomp_profile.unwrap_or_default())?,
     };
     Ok(seccomp::assemble(&policy))
@@ -389,6 +390,7 @@ mod tests {
             passwd: b"",
             group: b"",
             seccomp_profile: None,
+            seccomp_defaults: &seccomp::Defaults::default(),
         }))
     }
 

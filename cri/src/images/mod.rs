@@ -28,7 +28,7 @@ mod tests;
 pub use error::{Error, PullKind};
 pub use import::ImportOptions;
 
-use crate::rootfs::{ImageMount, ImageStore};
+use crate::rootfs::{ImageConfig, ImageMount, ImageStore};
 use blobs::Blobs;
 use index::{Index, Record};
 use kedge_cri_api::{AuthConfig, FsUsage, Image};
@@ -73,6 +73,8 @@ struct State {
     incoming: usize,
     /// Containers by image id.
     in_use: BTreeMap<String, usize>,
+    /// What the configs of images say that have been launched; only images of the index are in it.
+    configs: BTreeMap<Digest, ImageConfig>,
 }
 
 impl Store {
@@ -97,7 +99,7 @@ impl Store {
             }
             is_whole
         });
-        let state = State { index, incoming: 0, in_use: BTreeMap::new() };
+        let state = State { index, incoming: 0, in_use: BTreeMap::new(), configs: BTreeMap::new() };
         let store = Arc::new_cyclic(|me| Store {
             root,
             blobs,
@@ -163,6 +165,8 @@ impl Store {
         change(&mut index);
         index.save(&self.index_path())?;
         state.index = index;
+        let State { index, configs, .. } = state;
+        configs.retain(|id, _| index.images.contains_key(id));
         Ok(())
     }
 
@@ -231,13 +235,27 @@ impl Store {
             let record = state.index.images[&id].clone();
             (id, record)
         };
-        let config = ConfigFile::parse(&self.blobs.read(&id, self.limits.config_bytes)?, &self.limits)?;
+        let config = self.config(&id)?;
         Ok(ImageMount {
             image_ref: record.digests.first().cloned().unwrap_or_else(|| id.to_string()),
             image_id: id.to_string(),
             lower: record.layers.iter().rev().map(|layer| self.layer_path(&layer.chain)).collect(),
-            config: config.launch(),
+            config,
         })
+    }
+
+    /// Read once for each image: every container of it starts with the same.
+    fn config(&self, id: &Digest) -> Result<ImageConfig, Error> {
+        if let Some(known) = self.lock().configs.get(id) {
+            return Ok(known.clone());
+        }
+        let bytes = self.blobs.read(id, self.limits.config_bytes)?;
+        let config = ConfigFile::parse(&bytes, &self.limits)?.launch();
+        let mut state = self.lock();
+        if state.index.images.contains_key(id) {
+            state.configs.insert(id.clone(), config.clone());
+        }
+        Ok(config)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -67,24 +67,56 @@ impl Cgroups {
             .collect()
     }
 
-    /// Makes the group in every tree.
+    /// Makes the group in every tree. Most often all groups above it are there.
     pub fn create(&self, group: &Group) -> io::Result<()> {
-        let cpuset = self.trees.v1.get("cpuset").cloned();
         for root in self.trees.roots() {
-            let is_cpuset = cpuset.as_deref() == Some(root);
-            let is_unified = self.trees.unified.as_deref() == Some(root) && self.is_v2();
-            let mut path = root.to_path_buf();
-            for part in self.parent.join(&group.0).components() {
-                if is_unified {
-                    enable_controllers(&path);
-                }
-                let above = path.clone();
-                path.push(part);
-                match fs::create_dir(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                    _ if is_cpuset => inherit_cpuset(&above, &path)?,
-                    _ => {}
-                }
+            let path = self.at(root, group);
+            let parent = path.parent().unwrap_or(root);
+            self.enable(root, parent);
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.create_from(root, group)?,
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => self.inherit(root, parent, &path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the group and every one above it.
+    fn create_from(&self, root: &Path, group: &Group) -> io::Result<()> {
+        let mut path = root.to_path_buf();
+        for part in self.parent.join(&group.0).components() {
+            self.enable(root, &path);
+            let above = path.clone();
+            path.push(part);
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => self.inherit(root, &above, &path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A controller works in a v2 group only if every group above passes it down. One that cannot be is left out.
+    fn enable(&self, root: &Path, directory: &Path) {
+        if !self.is_v2() || self.trees.unified.as_deref() != Some(root) {
+            return;
+        }
+        let available = fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
+        for controller in available.split_whitespace() {
+            let _ = cgroup::write(&directory.join("cgroup.subtree_control"), &format!("+{controller}"));
+        }
+    }
+
+    /// A fresh v1 cpuset has no CPUs and takes no process.
+    fn inherit(&self, root: &Path, above: &Path, directory: &Path) -> io::Result<()> {
+        if self.trees.v1.get("cpuset").map(PathBuf::as_path) != Some(root) {
+            return Ok(());
+        }
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let own = fs::read_to_string(directory.join(file))?;
+            if own.trim().is_empty() {
+                cgroup::write(&directory.join(file), fs::read_to_string(above.join(file))?.trim())?;
             }
         }
         Ok(())
@@ -102,13 +134,17 @@ impl Cgroups {
         let writes = if self.is_v2() { plan::v2(resources) } else { plan::v1(resources) };
         for write in writes {
             let directory = if self.is_v2() { self.unified(group) } else { self.v1(write.controller, group) };
-            let Some(file) =
-                directory.map(|directory| directory.join(&write.file)).filter(|file| file.exists())
-            else {
-                tracing::debug!(file = write.file, "this node has no such cgroup file");
+            let Some(file) = directory.map(|directory| directory.join(&write.file)) else {
+                tracing::debug!(file = write.file, "this node has no such controller");
                 continue;
             };
-            let written = cgroup::write(&file, &write.value);
+            let written = match cgroup::write(&file, &write.value) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    tracing::debug!(file = write.file, "this node has no such cgroup file");
+                    continue;
+                }
+                other => other,
+            };
             written.map_err(|error| {
                 io::Error::new(error.kind(), format!("write {} to {}: {error}", write.value, file.display()))
             })?;
@@ -125,8 +161,13 @@ impl Cgroups {
             tracing::warn!(%error, "devices are not limited");
             return;
         }
+        let allow = match fs::OpenOptions::new().write(true).open(directory.join("devices.allow")) {
+            Ok(allow) => allow,
+            Err(error) => return tracing::warn!(%error, "no device is allowed"),
+        };
         for rule in plan::DEVICES_ALLOWED {
-            if let Err(error) = cgroup::write(&directory.join("devices.allow"), rule) {
+            // One rule a write, all through one descriptor.
+            if let Err(error) = (&allow).write_all(rule.as_bytes()) {
                 tracing::warn!(%error, rule, "device rule refused");
             }
         }
@@ -142,7 +183,7 @@ impl Cgroups {
     /// `unified` may be a group below `group` that exists in the unified tree alone.
     pub fn entrance(&self, group: &Group, unified: &Group) -> io::Result<Entrance> {
         let roots: BTreeSet<&PathBuf> = self.trees.v1.values().collect();
-        let procs = roots.into_iter().map(|root| cgroup::open_procs(&self.at(root, group)));
+        let procs = roots.into_iter().map(|root| cgroup::open_entrance(&self.at(root, group)));
         let unified = self.unified(unified).map(|path| cgroup::open_directory(&path)).transpose()?;
         Ok(Entrance { unified, procs: procs.collect::<io::Result<_>>()? })
     }
@@ -178,25 +219,6 @@ impl Cgroups {
 /// The number behind `name` in a flat-keyed file.
 pub fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
-}
-
-/// A controller works in a v2 group only if every group above passes it down. One that cannot be is left out.
-fn enable_controllers(directory: &Path) {
-    let available = fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
-    for controller in available.split_whitespace() {
-        let _ = cgroup::write(&directory.join("cgroup.subtree_control"), &format!("+{controller}"));
-    }
-}
-
-/// A fresh v1 cpuset has no CPUs and takes no process.
-fn inherit_cpuset(above: &Path, directory: &Path) -> io::Result<()> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        let own = fs::read_to_string(directory.join(file))?;
-        if own.trim().is_empty() {
-            cgroup::write(&directory.join(file), fs::read_to_string(above.join(file))?.trim())?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -206,6 +206,7 @@ impl Cri {
             passwd: &read_table(root, c"/etc/passwd"),
             group: &read_table(root, c"/etc/group"),
             seccomp_profile: profile.as_deref(),
+            seccomp_defaults: &self.seccomp_defaults,
         };
         let mut plan = core::plan(&input).map_err(|error| Error::InvalidArgument(error.to_string()))?;
         plan.process.oom_score_adj = plan.process.oom_score_adj.map(|wanted| self.possible_oom_score(wanted));
@@ -278,23 +279,18 @@ impl Cri {
             MountKind::SharedMemory => {
                 let own = folder.join("shm");
                 let source = if own.exists() { own } else { "/dev/shm".into() };
-                detached(path, mounts::copy(&source, false)?, false, handed)?
+                detached(path, mounts::copy(&source, 0)?, false, handed)?
             }
             MountKind::SandboxFile(name) => {
-                detached(path, mounts::copy(&folder.join(name), planned.readonly)?, true, handed)?
+                let set = if planned.readonly { attr::RDONLY } else { 0 };
+                detached(path, mounts::copy(&folder.join(name), set)?, true, handed)?
             }
-            MountKind::Device(device) => {
-                detached(path, mounts::copy(Path::new(device), false)?, true, handed)?
-            }
+            MountKind::Device(device) => detached(path, mounts::copy(Path::new(device), 0)?, true, handed)?,
             MountKind::Cgroups => {
                 let mut steps = Vec::new();
                 for (controller, directory) in self.cgroups.v1_directories(&container.group()) {
-                    let tree = mounts::copy(&directory, true)?;
-                    let change = kedge_sys::mount::SetAttributes {
-                        set: attr::NOSUID | attr::NODEV | attr::NOEXEC,
-                        ..Default::default()
-                    };
-                    kedge_sys::mount::set_attributes(tree.as_fd(), &change)?;
+                    let quiet = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+                    let tree = mounts::copy(&directory, quiet)?;
                     steps.push(detached(&format!("{path}/{controller}"), tree, false, handed)?);
                 }
                 return Ok(steps);

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use kedge_cni_api::Network;
 use kedge_cri_api::{Error, Result, RuntimeEvent, RuntimeEventKind};
 use kedge_cri_core::launch::NodeFacts;
+use kedge_cri_core::seccomp;
 use kedge_machinery::Roots;
 use tokio::sync::{broadcast, watch};
 
@@ -53,6 +54,7 @@ pub struct Cri {
     pause: OwnedFd,
     cgroups: Cgroups,
     facts: NodeFacts,
+    seccomp_defaults: seccomp::Defaults,
     state: Mutex<State>,
     events: broadcast::Sender<RuntimeEvent>,
 }
@@ -119,7 +121,8 @@ impl Cri {
         let state = Mutex::default();
         let cri = Arc::new_cyclic(|this| {
             let this = this.clone();
-            Cri { this, roots, network, images, pause, cgroups, facts, state, events }
+            let seccomp_defaults = seccomp::Defaults::default();
+            Cri { this, roots, network, images, pause, cgroups, facts, seccomp_defaults, state, events }
         });
         cri.adopt().await?;
         Ok(cri)

@@ -138,11 +138,12 @@ pub fn check(request: &Mount) -> io::Result<()> {
     }
 }
 
-/// A plain detached copy, for what the runtime itself owns.
-pub fn copy(path: &Path, is_readonly: bool) -> io::Result<OwnedFd> {
-    let source = open_path(path).map_err(context(path.display()))?;
-    let tree = mount::clone_tree(source.as_fd(), c"", false)?;
-    let set = if is_readonly { attr::RDONLY } else { 0 };
+/// A plain detached copy with these attributes (`MOUNT_ATTR_*`), for what the runtime itself owns.
+pub fn copy(path: &Path, set: u64) -> io::Result<OwnedFd> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let tree = mount::clone_tree(rustix::fs::CWD, &name, false)
+        .map_err(io::Error::from)
+        .map_err(context(path.display()))?;
     let change = SetAttributes { set, propagation: Some(Propagation::Private), ..SetAttributes::default() };
     mount::set_attributes(tree.as_fd(), &change)?;
     Ok(tree)

@@ -91,9 +91,7 @@ impl Cri {
         let group = sandbox.group(&sandbox.id);
         self.cgroups.create(&group)?;
         let entrance = self.cgroups.entrance(&group, &group)?;
-        let unified =
-            self.cgroups.unified(&group).map(|path| kedge_sys::cgroup::open_procs(&path)).transpose()?;
-        let procs: Vec<_> = entrance.procs.iter().chain(&unified).map(AsFd::as_fd).collect();
+        let procs: Vec<_> = entrance.procs.iter().map(AsFd::as_fd).collect();
         let folder: OwnedFd = fs::File::open(&sandbox.directory)?.into();
         let listener = socket::listen(folder.as_fd(), "pause.sock")?;
         let (ours, theirs) = socket::pair()?;
@@ -107,7 +105,8 @@ impl Cri {
             argv: &[c"pause"],
             descriptors: &[listener.as_fd(), theirs.as_fd()],
             stdio: log.as_fd(),
-            cgroup_procs: &procs,
+            unified: entrance.unified.as_ref().map(AsFd::as_fd),
+            cgroups: &procs,
         })?;
         lock(&sandbox.record).pause_pid = pid;
         let record = lock(&sandbox.record).clone();

@@ -83,7 +83,7 @@ record! {
     pub struct CgroupJoin {
         /// A directory of the unified tree, for CLONE_INTO_CGROUP.
         pub unified: Option<Descriptor>,
-        /// `cgroup.procs` files of v1 trees, opened for writing.
+        /// The files by which a process enters groups of v1 trees (`tasks`), opened for writing.
         pub procs: Vec<Descriptor>,
     }
 
