@@ -9,12 +9,13 @@ use kedge_kubelet_core::config::NodeSettings;
 use kedge_kubelet_core::dns::{ClusterDns, parse_resolv_conf};
 use kedge_kubelet_core::fields::FieldContext;
 use kedge_kubelet_core::node::Machine;
-use kedge_serving::ServerTls;
+use kedge_serving::{Metrics, ServerTls};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::lookup::{Lookup, Table};
 use crate::sources::Registry;
+use crate::timed::Timed;
 use crate::{Config, Error, dispatcher, health, logs, machine, node, server};
 
 /// Pulls that run at once; upstream pulls one after the other by default, which one slow registry makes painful.
@@ -27,6 +28,7 @@ pub(crate) struct Agent {
     pub client: Client,
     pub runtime: Arc<dyn Runtime>,
     pub images: Arc<dyn Images>,
+    pub metrics: Metrics,
     /// `kedge`, the scheme of container ids.
     pub runtime_name: String,
     pub recorder: Recorder,
@@ -64,7 +66,10 @@ impl Agent {
             pod_logs: config.roots.pod_logs.clone(),
             memory_capacity: machine.memory_bytes,
         };
+        let metrics = Metrics::default();
+        let runtime = Arc::new(Timed::new(runtime, &metrics));
         Ok(Agent {
+            metrics,
             recorder: Recorder::start(client.clone(), "kubelet", &config.node_name),
             services: Cache::start(client.clone(), WatchOptions::default()),
             sources: Registry::new(client.clone()),
@@ -139,6 +144,7 @@ fn serve(agent: &Arc<Agent>, tasks: &mut JoinSet<()>, shutdown: watch::Receiver<
         lookup: Arc::clone(&table) as Arc<dyn Lookup>,
         node_name: agent.config.node_name.clone(),
         pods: Box::new(move || table.pods()),
+        metrics: agent.metrics.clone(),
     };
     let client = agent.client.clone();
     tasks.spawn(async move {

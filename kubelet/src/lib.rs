@@ -22,6 +22,7 @@ mod pull;
 pub mod server;
 mod sources;
 mod start;
+mod timed;
 mod tokens;
 mod userns;
 mod worker;

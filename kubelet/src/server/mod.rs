@@ -1,4 +1,4 @@
-//! The kubelet's HTTP server on 10250, as far as clients reach through it: exec, attach, port-forward, logs, run, pods.
+//! The kubelet's HTTP server on 10250, as far as clients reach through it: exec, attach, port-forward, logs, run, pods, metrics.
 //!
 //! Tasks: one per upgraded connection (`session`, `forward`), one per log stream (`log_stream`); each ends when its client
 //! goes away. Who calls and whether they may is asked before anything else is looked at.
@@ -22,7 +22,7 @@ use kedge_client::Client;
 use kedge_cri_api::{AttachRequest, ExecRequest, Runtime};
 use kedge_serving::delegated::{Access, Delegated, Refusal, Reviews};
 use kedge_serving::x509::Verifier;
-use kedge_serving::{BoxBody, Limits, Peer, ServerTls};
+use kedge_serving::{BoxBody, Limits, Metrics, Peer, ServerTls};
 use query::Query;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -37,6 +37,7 @@ pub struct Handlers {
     pub node_name: String,
     /// The pods of this node as JSON, for `/pods`.
     pub pods: Box<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>,
+    pub metrics: Metrics,
 }
 
 type Answer = Response<BoxBody>;
@@ -126,7 +127,7 @@ async fn admit<R: Reviews>(
     let first = request.uri.path().split('/').nth(1).unwrap_or_default();
     match first {
         // Fine-grained where a reader exists; whoever may proxy may read these too.
-        "healthz" | "pods" if delegated.authorize(&who, &wanted(first)).await.is_ok() => Ok(()),
+        "healthz" | "pods" | "metrics" if delegated.authorize(&who, &wanted(first)).await.is_ok() => Ok(()),
         _ => delegated.authorize(&who, &wanted("proxy")).await,
     }
 }
@@ -148,6 +149,7 @@ async fn route(handlers: Arc<Handlers>, request: Request<BoxBody>) -> Answer {
     let answer = match (is_read, parts.as_slice()) {
         (true, ["healthz"]) => Ok(text(StatusCode::OK, "ok")),
         (true, ["pods"]) => Ok(pods(&handlers)),
+        (true, ["metrics"]) => Ok(handlers.metrics.response()),
         (true, ["containerLogs", namespace, pod, container]) => {
             log_stream::handle(&handlers, namespace, pod, container, request.uri().query()).await
         }

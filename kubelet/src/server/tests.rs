@@ -145,3 +145,21 @@ async fn exec_over_spdy() {
     let texts: Vec<&str> = streams.iter().map(|(_, _, text)| text.as_str()).collect();
     assert_eq!(texts, [FIVE, "", "HELLO", "said\n"]);
 }
+
+#[tokio::test]
+async fn metrics_tell_how_long_the_runtime_took_and_how_often_it_failed() {
+    let metrics = kedge_serving::Metrics::default();
+    let runtime = crate::timed::Timed::new(std::sync::Arc::new(fake::Fake::default()), &metrics);
+    let id = kedge_cri_api::ContainerId("c".to_owned());
+    runtime.container_status(&id).await.unwrap();
+    runtime.start_container(&id).await.unwrap_err();
+    let text = metrics.text();
+    for line in [
+        r#"kubelet_runtime_operations_duration_seconds_count{operation_type="container_status"} 1"#,
+        r#"kubelet_runtime_operations_duration_seconds_count{operation_type="start_container"} 1"#,
+        r#"kubelet_runtime_operations_errors_total{operation_type="start_container"} 1"#,
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains(r#"errors_total{operation_type="container_status"}"#), "{text}");
+}

@@ -39,6 +39,7 @@ fn world() -> World {
         lookup: Arc::new(OneContainer(folder.path().join("0.log"))),
         node_name: "n".into(),
         pods: Box::new(Vec::new),
+        metrics: Default::default(),
     };
     World { folder, fake, handlers }
 }
