@@ -1,5 +1,6 @@
 //! Developer verbs. Each is a module; what decides is a pure function with its tests beside it, what acts is small.
 
+mod bench;
 mod bpf;
 mod dist;
 mod embed;
@@ -40,6 +41,13 @@ enum Verb {
     Dist,
     /// Run shards that are too long for every landing; without a name list them
     Round { name: Option<String> },
+    /// Measure what docs/SPECIFICATION.md promises, on a built kedge; without a name everything
+    Bench {
+        name: Option<String>,
+        /// The lab's number
+        #[arg(long, default_value_t = 21)]
+        lab: u8,
+    },
     /// Simulate the cores under virtual time with fresh seeds, or replay one
     Sim {
         #[arg(long, default_value_t = 1.0, conflicts_with = "seed")]
@@ -77,6 +85,7 @@ fn main() -> ExitCode {
         Verb::Tools { conformance } => report(tools::run(root, conformance)),
         Verb::Dist => report(dist::run(root)),
         Verb::Round { name } => report(rounds::run(root, name.as_deref())),
+        Verb::Bench { name, lab } => report(bench::run(root, name.as_deref(), lab)),
         Verb::Sim { minutes, seed } => report(sim(root, minutes, seed)),
         Verb::Lab(verb) => lab::run(&verb).unwrap_or_else(|error| report(Err::<(), _>(error))),
         Verb::Vm { kernel, command } => report(vm::run(root, kernel, &command)),

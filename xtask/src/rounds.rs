@@ -30,19 +30,8 @@ const SHARDS: &[Shard] = &[
     },
     Shard {
         name: "bench",
-        what: "figures of the network, against plain routing in one run",
-        cargo: &[
-            "test",
-            "--profile",
-            "ci",
-            "--package",
-            "kedge-privileged",
-            "--test",
-            "network",
-            "--",
-            "--ignored",
-            "--nocapture",
-        ],
+        what: "every number of docs/SPECIFICATION.md, with peer or floor in the same run",
+        cargo: &["xtask", "bench"],
     },
 ];
 

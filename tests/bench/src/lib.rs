@@ -1,1 +1,0 @@
-//! One program per number in SPECIFICATION.md.
