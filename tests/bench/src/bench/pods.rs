@@ -13,12 +13,14 @@ use crate::{Outcome, report};
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const ROUNDS: usize = 30;
 
-fn pod(name: &str, node: Option<&str>) -> Value {
+/// `cpu` is requested: without a request a pod has 1/512 of a share, and on a busy machine waits for the rest of it.
+fn pod(name: &str, node: Option<&str>, cpu: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "bench"}},
         "spec": {
             "nodeName": node, "terminationGracePeriodSeconds": 0,
-            "containers": [{"name": "c", "image": "kedge.local/hello:1", "args": ["sleep", "100000"]}],
+            "containers": [{"name": "c", "image": "kedge.local/hello:1", "args": ["sleep", "100000"],
+                "resources": {"requests": {"cpu": cpu}}}],
         },
     })
 }
@@ -29,7 +31,7 @@ fn is_running(api: &mut Api, name: &str) -> bool {
 
 /// Makes a pod that the scheduler places, and waits until it runs.
 pub fn start(api: &mut Api, name: &str) -> Result<(), String> {
-    api.post(PODS, &pod(name, None))?;
+    api.post(PODS, &pod(name, None, "100m"))?;
     node::wait(name, || is_running(api, name).then_some(()))
 }
 
@@ -98,7 +100,7 @@ pub fn launch() -> Outcome {
         floors.push(floor.run()?);
         let pod_name = format!("pod-{round}");
         let before = operations(&mut kubelet)?;
-        api.post(PODS, &pod(&pod_name, Some(&name)))?;
+        api.post(PODS, &pod(&pod_name, Some(&name), "500m"))?;
         node::wait(&pod_name, || is_running(&mut api, &pod_name).then_some(()))?;
         let after = operations(&mut kubelet)?;
         let each = ["run_podsandbox", "create_container", "start_container"];
@@ -134,7 +136,7 @@ pub fn crowd() -> Outcome {
         let items = list["items"].as_array()?;
         let running = items.iter().filter(|pod| pod["status"]["phase"] == "Running").count() - 1;
         while made < CROWD && made - running < AT_ONCE {
-            api.post(PODS, &pod(&format!("crowd-{made}"), Some(&name))).ok()?;
+            api.post(PODS, &pod(&format!("crowd-{made}"), Some(&name), "10m")).ok()?;
             made += 1;
         }
         (running == CROWD).then_some(())
