@@ -6,7 +6,7 @@ mod logs;
 
 use super::session::{self, Wanted};
 use super::upgrade::Dialect;
-use kedge_cri_api::{BoxRead, ExecStreams, TerminalSize};
+use kedge_cri_api::{BoxRead, ExecStreams, Runtime, TerminalSize};
 use kedge_streaming::channels::{self, Message, Protocol};
 use kedge_streaming::{spdy, websocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
