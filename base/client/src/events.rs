@@ -1,18 +1,21 @@
 //! Writes Event objects: equal ones are counted, a flood is dropped, and nobody waits.
 //!
-//! Tasks: each [`Recorder`] has one, fed by a bounded channel; it ends when the last handle is dropped.
+//! Tasks: each [`Recorder`] has a few, fed by bounded channels; they end when the last handle is dropped. The events of one
+//! object go through one task, so their order is kept, and a slow disk is waited for by many at a time.
 
 use crate::{Client, PatchKind, Result};
 use kedge_api::resource::EVENTS;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
-/// Events waiting to be written; more than these are dropped with a log line.
-const QUEUE_MAX: usize = 1024;
-/// Events remembered for counting; upstream keeps 4,096.
-const SERIES_MAX: usize = 4096;
+const WRITERS: usize = 8;
+/// Events waiting for one writer; more than these are dropped with a log line.
+const QUEUE_MAX: usize = 128;
+/// Events that one writer remembers for counting; upstream keeps 4,096 in all.
+const SERIES_MAX: usize = 512;
 /// An equal event after this long starts a count of its own.
 const SERIES_AGE: Duration = Duration::from_secs(600);
 
@@ -30,7 +33,7 @@ pub struct Event {
 /// Where a component hands in its events. Cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
-    sender: mpsc::Sender<Event>,
+    writers: Vec<mpsc::Sender<Event>>,
 }
 
 struct Series {
@@ -43,20 +46,26 @@ struct Series {
 impl Recorder {
     /// `component` is the event's source, `host` the node it speaks for (may be empty).
     pub fn start(client: Client, component: &str, host: &str) -> Recorder {
-        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        let writer = Writer {
-            client,
-            component: component.to_owned(),
-            host: host.to_owned(),
-            series: BTreeMap::new(),
-            order: VecDeque::new(),
+        let start = |_| {
+            let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+            let writer = Writer {
+                client: client.clone(),
+                component: component.to_owned(),
+                host: host.to_owned(),
+                series: BTreeMap::new(),
+                order: VecDeque::new(),
+            };
+            tokio::spawn(writer.run(receiver));
+            sender
         };
-        tokio::spawn(writer.run(receiver));
-        Recorder { sender }
+        Recorder { writers: (0..WRITERS).map(start).collect() }
     }
 
     pub fn tell(&self, event: Event) {
-        if let Err(error) = self.sender.try_send(event) {
+        let mut hasher = DefaultHasher::new();
+        (event.about["uid"].as_str(), event.about["name"].as_str()).hash(&mut hasher);
+        let writer = &self.writers[(hasher.finish() % WRITERS as u64) as usize];
+        if let Err(error) = writer.try_send(event) {
             tracing::warn!(%error, "event dropped");
         }
     }
