@@ -15,8 +15,6 @@ use crate::{capabilities, seccomp};
 pub enum Error {
     #[error("no command specified: neither the pod nor the image names one")]
     NoCommand,
-    #[error("unknown capability {0:?}")]
-    Capability(String),
     #[error("{field} holds a NUL byte")]
     Nul { field: &'static str },
     #[error("mount {path:?}: the path is not absolute, or has a \"..\"")]
@@ -185,8 +183,7 @@ fn plan_process(input: &Input<'_>, user: &User) -> Result<Process, Error> {
     }
     let env = environment(input, user);
     let set =
-        capabilities::resolve(security.privileged, &security.add_capabilities, &security.drop_capabilities)
-            .map_err(Error::Capability)?;
+        capabilities::resolve(security.privileged, &security.add_capabilities, &security.drop_capabilities);
     let set = set & input.node.capabilities;
     Ok(Process {
         files: files_to_try(&argv[0], &env)?,
