@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kedge_cri_api::{
     ContainerConfig, ContainerId, ContainerState, ContainerStatus, Error, LinuxContainerResources,
-    NamespaceMode, Result, RuntimeEventKind, SandboxId,
+    NamespaceMode, Result, RuntimeEventKind, SandboxId, SeccompProfile,
 };
 use kedge_cri_core::launch::stop_signal;
 use kedge_pause_wire::message::{Exited, Failed, Named, Nothing, ReopenLog, Signal};
@@ -40,6 +40,10 @@ impl Cri {
                     "failed to generate container {id:?} spec: failed to generate spec: {error}"
                 ))
             })?;
+        }
+        if let SeccompProfile::Localhost(path) = &config.security.seccomp {
+            launch::read_profile(path)
+                .map_err(|error| Error::Internal(format!("failed to create container: {error}")))?;
         }
         let record = ContainerRecord {
             version: records::VERSION,

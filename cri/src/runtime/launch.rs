@@ -300,7 +300,7 @@ impl Cri {
     }
 }
 
-fn read_profile(path: &str) -> Result<Vec<u8>> {
+pub(super) fn read_profile(path: &str) -> Result<Vec<u8>> {
     let read = (|| {
         let metadata = fs::metadata(path)?;
         if !metadata.is_file() || metadata.len() > PROFILE_MAX {
@@ -308,7 +308,7 @@ fn read_profile(path: &str) -> Result<Vec<u8>> {
         }
         fs::read(path)
     })();
-    read.map_err(|error| Error::InvalidArgument(format!("seccomp profile {path}: {error}")))
+    read.map_err(|error| Error::InvalidArgument(format!("cannot load seccomp profile {path:?}: {error}")))
 }
 
 /// At most `TABLE_MAX` bytes of a regular file inside the root; anything else is an empty table.
