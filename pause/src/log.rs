@@ -301,10 +301,10 @@ impl Stream {
         }
     }
 
-    /// The stream is over: what is left is a line without its newline.
+    /// The stream is over: what is left is a part of a line whose newline never came.
     fn end(&mut self) {
         if !self.line.is_empty() {
-            self.put(time::now_ns(), b'F');
+            self.put(time::now_ns(), b'P');
         }
     }
 
@@ -342,7 +342,7 @@ mod tests {
     fn cuts_lines() {
         check(&[b"one\ntwo\n"], &[("F", 3), ("F", 3)]);
         check(&[b"on", b"e\n\n"], &[("F", 3), ("F", 0)]);
-        check(&[b"no newline"], &[("F", 10)]);
+        check(&[b"no newline"], &[("P", 10)]);
         check(&[&[b'x'; LINE_MAX + 5], b"\n"], &[("P", LINE_MAX), ("F", 5)]);
         check(&[&[b'x'; LINE_MAX], b"\n"], &[("P", LINE_MAX), ("F", 0)]);
     }
