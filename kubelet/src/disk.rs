@@ -8,7 +8,7 @@ use std::path::Path;
 use kedge_kubelet_core::volumes::{Content, HostPathType, Medium, VolumePlan, fs_group_bits};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use crate::files;
+use crate::{files, machine};
 
 /// Brings one volume to what its plan says. True if the files of a mounted volume changed.
 pub(crate) fn set_up(plan: &VolumePlan) -> Result<bool, String> {
@@ -19,9 +19,9 @@ pub(crate) fn set_up(plan: &VolumePlan) -> Result<bool, String> {
             empty_dir(&plan.path, *medium, *fs_group).map(|()| false).map_err(text)
         }
         Content::Files { payload, memory, fs_group } => {
-            make_folder(&plan.path, 0o755).map_err(text)?;
+            make_folder(&plan.path, 0o777).map_err(text)?;
             if *memory {
-                mount_tmpfs(&plan.path, None, 0o755).map_err(text)?;
+                mount_tmpfs(&plan.path, None).map_err(text)?;
             }
             if let Some(group) = fs_group {
                 give(&plan.path, *group, true).map_err(text)?;
@@ -47,7 +47,7 @@ fn empty_dir(path: &Path, medium: Medium, fs_group: Option<i64>) -> io::Result<(
     make_folder(path, 0o777)?;
     match medium {
         Medium::Disk => {}
-        Medium::Memory { size_bytes } => mount_tmpfs(path, size_bytes, 0o777)?,
+        Medium::Memory { size_bytes } => mount_tmpfs(path, size_bytes)?,
         Medium::HugePages { page_bytes } => mount_huge(path, page_bytes)?,
     }
     match fs_group.filter(|_| is_new) {
@@ -70,13 +70,21 @@ fn is_mounted(path: &Path) -> bool {
     }
 }
 
-fn mount_tmpfs(path: &Path, size_bytes: Option<i64>, mode: u32) -> io::Result<()> {
+/// As large as asked for, else as the node's memory; never swapped out where the kernel can promise that (6.4). Its mode is
+/// tmpfs' own 1777.
+fn mount_tmpfs(path: &Path, size_bytes: Option<i64>) -> io::Result<()> {
     if is_mounted(path) {
         return Ok(());
     }
-    let size = size_bytes.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
-    let options = std::ffi::CString::new(format!("mode={mode:o}{size}"))?;
-    mount("tmpfs", path, "tmpfs", MountFlags::empty(), Some(options.as_c_str())).map_err(io::Error::from)
+    let size = format!("size={}", size_bytes.map_or_else(machine::memory_bytes, Ok)?);
+    let with = |options: &str| {
+        let options = std::ffi::CString::new(options)?;
+        mount("tmpfs", path, "tmpfs", MountFlags::empty(), Some(options.as_c_str())).map_err(io::Error::from)
+    };
+    match with(&format!("{size},noswap")) {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => with(&size),
+        done => done,
+    }
 }
 
 fn mount_huge(path: &Path, page_bytes: Option<i64>) -> io::Result<()> {

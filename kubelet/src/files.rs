@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -35,10 +35,22 @@ pub(crate) fn write(folder: &Path, payload: &Payload, fs_group: Option<i64>) -> 
     symlink(&dated, &next)?;
     fs::rename(&next, folder.join(DATA))?;
     link_names(folder, payload)?;
+    own_links(folder, payload)?;
     if let Some(old) = old.filter(|old| *old != dated) {
         fs::remove_dir_all(folder.join(old))?;
     }
     Ok(true)
+}
+
+/// The link to a file that is for one user alone is that user's too.
+fn own_links(folder: &Path, payload: &Payload) -> io::Result<()> {
+    for (path, file) in payload {
+        let owner = file.owner.and_then(|uid| u32::try_from(uid).ok());
+        if owner.is_some() && !path.contains('/') {
+            lchown(folder.join(path), owner, None)?;
+        }
+    }
+    Ok(())
 }
 
 fn holds(folder: &Path, payload: &Payload) -> bool {

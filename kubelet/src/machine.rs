@@ -9,10 +9,7 @@ use crate::{Config, Error};
 
 pub(crate) fn read(config: &Config) -> Result<Machine, Error> {
     let meminfo = file("/proc/meminfo")?;
-    let kibibytes = |key: &str| {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<i64>().ok()).unwrap_or(0)
-    };
+    let kibibytes = |key: &str| kibibytes(&meminfo, key);
     let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let pretty = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     let trimmed = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
@@ -35,6 +32,16 @@ pub(crate) fn read(config: &Config) -> Result<Machine, Error> {
         runtime_version: String::new(),
         kubelet_port: config.roots.ports.kubelet,
     })
+}
+
+/// All of it, as the kernel counts.
+pub(crate) fn memory_bytes() -> io::Result<i64> {
+    Ok(kibibytes(&std::fs::read_to_string("/proc/meminfo")?, "MemTotal") * 1024)
+}
+
+fn kibibytes(meminfo: &str, key: &str) -> i64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 fn file(path: &str) -> Result<String, Error> {
