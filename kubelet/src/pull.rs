@@ -23,6 +23,7 @@ pub(crate) async fn ensure(
     sources: &Sources,
     references: &References,
 ) -> Result<Image, Refusal> {
+    tell_missing_secrets(agent, pod, sources, references);
     let failed =
         |cause: kedge_cri_api::Error| ("ImageInspectError", format!("Failed to inspect image: {cause}"));
     let present = agent.images.image_status(&container.image).await.map_err(failed)?;
@@ -49,15 +50,8 @@ pub(crate) async fn ensure(
     }
 }
 
-async fn pull(
-    agent: &Agent,
-    pod: &Pod,
-    container: &Container,
-    sources: &Sources,
-    references: &References,
-) -> Result<Image, Refusal> {
-    let image = &container.image;
-    let tell = |event: Event| tell_pod(&agent.recorder, pod, event.of(&container.name));
+/// Said even where the image is here already.
+fn tell_missing_secrets(agent: &Agent, pod: &Pod, sources: &Sources, references: &References) {
     let missing: Vec<&str> = references
         .pull_secrets
         .iter()
@@ -71,6 +65,17 @@ async fn pull(
         );
         tell_pod(&agent.recorder, pod, Event::warning("FailedToRetrieveImagePullSecret", message));
     }
+}
+
+async fn pull(
+    agent: &Agent,
+    pod: &Pod,
+    container: &Container,
+    sources: &Sources,
+    references: &References,
+) -> Result<Image, Refusal> {
+    let image = &container.image;
+    let tell = |event: Event| tell_pod(&agent.recorder, pod, event.of(&container.name));
     tell(Event::normal("Pulling", format!("Pulling image {image:?}")));
     let begun = Instant::now();
     // The semaphore is never closed, so the only outcome is a permit.
@@ -94,6 +99,10 @@ async fn pull(
             Ok(found)
         }
         Ok(None) => Err(pull_failed(agent, pod, container, "the pulled image is not here any more")),
+        // Of all codes, this one is told with the words of a remote call.
+        Err(error @ kedge_cri_api::Error::NotFound(_)) => {
+            Err(pull_failed(agent, pod, container, &format!("rpc error: code = NotFound desc = {error}")))
+        }
         Err(error) => Err(pull_failed(agent, pod, container, &error.to_string())),
     }
 }

@@ -64,6 +64,14 @@ pub struct Failure {
     pub reason: String,
     pub message: String,
     pub at: Moment,
+    /// A back-off shows in the status when it is over, just before the next try: until then it is the exit that is shown.
+    pub shown_from: Moment,
+}
+
+impl Failure {
+    pub fn at(at: Moment, reason: impl Into<String>, message: impl Into<String>) -> Failure {
+        Failure { reason: reason.into(), message: message.into(), at, shown_from: at }
+    }
 }
 
 /// A stop that is under way.
@@ -80,7 +88,7 @@ pub struct ProbeResults {
     /// The startup probe has succeeded. None: no result yet.
     pub started: Option<bool>,
     pub ready: Option<bool>,
-    /// A failed liveness or startup probe: the message of the kill, and the probe's own grace period.
+    /// A failed liveness or startup probe: which one, and the probe's own grace period.
     pub must_restart: Option<(String, Option<i64>)>,
 }
 

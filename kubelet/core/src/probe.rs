@@ -136,9 +136,9 @@ impl Machine {
     }
 
     /// The Killing message of a container that failed this probe.
-    pub fn kill_message(&self, container: &str) -> String {
-        let title = self.kind.title().to_lowercase();
-        format!("Container {container} failed {title} probe, will be restarted")
+    /// As messages name the probe: `liveness`.
+    pub fn title(&self) -> String {
+        self.kind.title().to_lowercase()
     }
 
     pub fn is_of(&self, started_at: Moment) -> bool {

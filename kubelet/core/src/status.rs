@@ -45,42 +45,85 @@ pub fn compute(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
     if let Some(ending) = &inputs.progress.ending {
         status.reason = ending.reason.clone();
         status.message = ending.message.clone();
-        status.phase = "Failed".to_owned();
     }
     if inputs.progress.rejected {
         // Nothing was ever started: phase, reason and message say it all.
+        Phase::Failed.as_str().clone_into(&mut status.phase);
         return status;
     }
+    let ended = has_ended(inputs.observed, inputs.progress);
+    let is_final = ended && says_all(inputs.old);
     containers::fill(pod, inputs, &mut status);
-    let phase = phase_of(pod, &status, inputs);
-    status.phase = phase.as_str().to_owned();
+    let counted = phase_of(pod, &status, inputs);
     addresses(pod, inputs, &mut status);
     pod_resources(pod, &mut status);
+    let asked = is_asked(pod, inputs.progress) || inputs.progress.ending.is_some();
+    if is_final {
+        containers::keep(inputs.old, &mut status);
+    } else if asked && ended {
+        containers::name_the_lost(pod, &mut status);
+    }
     let sandbox_ready = inputs.observed.ready_sandbox().is_some();
-    status.conditions = conditions::all(pod, inputs.old, &status, phase, sandbox_ready, inputs.now);
+    let seen = conditions::Seen { old: inputs.old, phase: counted, is_final, sandbox_ready };
+    status.conditions = conditions::all(pod, &status, &seen, inputs.now);
+    tell_phase(pod, counted, inputs, &mut status);
     status
 }
 
+/// A terminal phase is told when nothing runs any more: whoever reads it may take the pod's place.
+fn tell_phase(pod: &Pod, counted: Phase, inputs: &Inputs<'_>, status: &mut PodStatus) {
+    let old = inputs.old;
+    let ended = has_ended(inputs.observed, inputs.progress);
+    let last = is_asked(pod, inputs.progress) && ended;
+    let is_failed = inputs.progress.ending.is_some() || (last && !counted.is_terminal());
+    let phase = if is_failed { Phase::Failed } else { counted };
+    if phase.is_terminal() && !ended && Phase::terminal(&old.phase).is_none() {
+        status.phase = if old.phase.is_empty() { Phase::Pending.as_str().into() } else { old.phase.clone() };
+        status.reason.clone_from(&old.reason);
+        status.message.clone_from(&old.message);
+        return;
+    }
+    phase.as_str().clone_into(&mut status.phase);
+}
+
+fn is_asked(pod: &Pod, progress: &Progress) -> bool {
+    pod.metadata.deletion_timestamp.is_some() || progress.gone
+}
+
+/// A status with a terminal phase and the end of every container: what the runtime forgets afterwards changes nothing.
+fn says_all(old: &PodStatus) -> bool {
+    let mut statuses = old.container_statuses.iter().chain(&old.init_container_statuses);
+    Phase::terminal(&old.phase).is_some() && statuses.all(|status| status.state.running.is_none())
+}
+
+/// As the containers count: a pod that was asked to end with containers that never ran is Failed in the end, yet its
+/// conditions tell of the pod that waited.
 fn phase_of(pod: &Pod, status: &PodStatus, inputs: &Inputs<'_>) -> Phase {
     if let Some(terminal) = Phase::terminal(&inputs.old.phase).or(Phase::terminal(&pod.status.phase)) {
         return terminal;
     }
-    if inputs.progress.ending.is_some() {
+    let ended = has_ended(inputs.observed, inputs.progress);
+    if inputs.progress.ending.is_some() && ended {
         return Phase::Failed;
     }
-    let asked = pod.metadata.deletion_timestamp.is_some() || inputs.progress.gone;
-    let last = asked && has_ended(inputs.observed, inputs.progress);
-    match phase::of(pod, status, last) {
-        Phase::Pending | Phase::Running if last => Phase::Failed,
-        phase => phase,
-    }
+    phase::of(pod, status, is_asked(pod, inputs.progress) && ended)
 }
 
-/// The phase that decides about the next plan; cheaper than, and equal to, the one of [`compute`].
+/// The phase that decides about the next plan: of a pod that ends it is terminal before its status says so.
 pub fn phase(pod: &Pod, inputs: &Inputs<'_>) -> Phase {
     let mut status = PodStatus::default();
     containers::fill(pod, inputs, &mut status);
-    phase_of(pod, &status, inputs)
+    if inputs.progress.ending.is_some() {
+        return Phase::Failed;
+    }
+    match phase_of(pod, &status, inputs) {
+        Phase::Pending | Phase::Running
+            if is_asked(pod, inputs.progress) && has_ended(inputs.observed, inputs.progress) =>
+        {
+            Phase::Failed
+        }
+        phase => phase,
+    }
 }
 
 fn addresses(pod: &Pod, inputs: &Inputs<'_>, status: &mut PodStatus) {

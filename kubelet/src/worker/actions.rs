@@ -163,7 +163,7 @@ impl Worker {
                 } else {
                     progress.pull_failed = None;
                 }
-                let failure = Failure { reason: refused.reason.to_owned(), message: refused.message, at };
+                let failure = Failure::at(at, refused.reason, refused.message);
                 progress.failure = Some(failure);
             }
         }

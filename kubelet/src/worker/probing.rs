@@ -40,7 +40,9 @@ impl Worker {
             let Some(status) = self.observed.container(&container.name).cloned() else {
                 continue;
             };
-            if status.state != ContainerState::Running {
+            // A start ends with the postStart hook.
+            let starting = self.progress.container(&container.name).is_some_and(|c| c.starting);
+            if status.state != ContainerState::Running || starting {
                 continue;
             }
             live.push(status.id.clone());
@@ -120,12 +122,16 @@ impl Worker {
             return;
         };
         let finding = machine.finish(&done.outcome, now());
-        if let Some(message) = finding.event {
+        let leaving = *self.ending.borrow()
+            || self.progress.container(&done.container).is_some_and(|container| container.stopping.is_some());
+        // A probe that a stop cuts short says nothing about the container.
+        let cut_short = leaving && matches!(done.outcome, Outcome::Unknown(_));
+        if let Some(message) = finding.event.filter(|_| !cut_short) {
             let event = Event::warning("Unhealthy", message).of(&done.container);
             tell_pod(&self.agent.recorder, &self.pod, event);
         }
         let Some(good) = finding.result else { return };
-        let kill = (machine.kill_message(&done.container), machine.probe().termination_grace_period_seconds);
+        let kill = (machine.title(), machine.probe().termination_grace_period_seconds);
         let probes = &mut self.progress.container_mut(&done.container).probes;
         if probes.container_id != done.container_id {
             *probes = kedge_kubelet_core::observed::ProbeResults {

@@ -362,7 +362,7 @@ impl World {
 
     fn start(&mut self, name: &str, attempt: u32, fails: bool) {
         let now = self.now;
-        let failure = Failure { reason: "CreateContainerError".into(), message: "trouble".into(), at: now };
+        let failure = Failure::at(now, "CreateContainerError", "trouble");
         let progress = self.progress.container_mut(name);
         progress.starting = false;
         progress.failure = fails.then_some(failure);

@@ -11,7 +11,7 @@ use crate::{Moment, Observed, Progress, config, names};
 
 /// A failed start that has no back-off of its own (a missing ConfigMap, say) is tried again after this.
 const RETRY_S: i64 = 5;
-/// How long `ErrImagePull` or an exit stays visible before the status says that we wait.
+/// How long `ErrImagePull` stays visible before the status says that we wait.
 const SHOWN_S: i64 = 1;
 
 pub(super) fn plan(pod: &Pod, observed: &Observed, progress: &Progress, now: Moment, plan: &mut Plan) {
@@ -136,7 +136,7 @@ impl Starts<'_> {
                 .filter(|probes| probes.container_id == status.id)
                 .and_then(|p| p.must_restart.as_ref());
             let (message, grace_s) = match failed {
-                Some((message, grace)) => (message.clone(), grace.unwrap_or(grace_s)),
+                Some((probe, grace)) => (self.kill_message(container, probe), grace.unwrap_or(grace_s)),
                 None if changed(container, status) => {
                     (format!("Container {} definition changed, will be restarted", container.name), grace_s)
                 }
@@ -148,6 +148,24 @@ impl Starts<'_> {
                 grace_s,
                 event: Some(message),
             });
+        }
+    }
+
+    /// Where nothing follows the kill and nothing else goes on, it is the pod that ends (`liveness-never-policy`).
+    fn kill_message(&self, container: &Container, probe: &str) -> String {
+        let name = &container.name;
+        let restarts = container.is_sidecar() || self.pod.spec.restart_policy != "Never";
+        let others_go_on = self.pod.spec.containers.iter().any(|other| {
+            other.name != *name
+                && self.current(other).is_none_or(|status| {
+                    status.state != ContainerState::Exited
+                        || should_restart(&self.pod.spec, other, status.exit_code) == ShouldRestart::Yes
+                })
+        });
+        match (restarts, others_go_on) {
+            (true, _) => format!("Container {name} failed {probe} probe, will be restarted"),
+            (false, true) => format!("Container {name} failed {probe} probe"),
+            (false, false) => format!("Stopping container {name}"),
         }
     }
 
@@ -277,18 +295,13 @@ impl Starts<'_> {
         else {
             return false;
         };
-        let shown_at = failed_at.after_s(SHOWN_S);
-        if self.now < shown_at {
-            self.plan.wait_until(shown_at, format!("{}: the exit is shown first", container.name));
-            return true;
-        }
         let message = format!(
             "back-off {} restarting failed container={} pod={}",
             go_seconds(delay),
             container.name,
             names::pod_in_messages(self.pod)
         );
-        self.note(container, progress, "CrashLoopBackOff", message);
+        self.note(container, progress, "CrashLoopBackOff", message, until);
         self.plan.wait_until(until, format!("{}: back-off {}", container.name, go_seconds(delay)));
         true
     }
@@ -306,7 +319,7 @@ impl Starts<'_> {
             return true;
         }
         let message = format!("Back-off pulling image \"{}\": ErrImagePull: {words}", container.image);
-        self.note(container, progress, "ImagePullBackOff", message);
+        self.note(container, progress, "ImagePullBackOff", message, self.now);
         self.plan.wait_until(until, format!("{}: image {}", container.name, container.image));
         true
     }
@@ -329,10 +342,17 @@ impl Starts<'_> {
     }
 
     /// The waiting state that the status shows; an equal one keeps its time.
-    fn note(&mut self, container: &Container, progress: &ContainerProgress, reason: &str, message: String) {
+    fn note(
+        &mut self,
+        container: &Container,
+        progress: &ContainerProgress,
+        reason: &str,
+        message: String,
+        shown_from: Moment,
+    ) {
         let known = progress.failure.as_ref().is_some_and(|f| f.reason == reason && f.message == message);
         if !known {
-            let failure = Failure { reason: reason.to_owned(), message, at: self.now };
+            let failure = Failure { shown_from, ..Failure::at(self.now, reason, message) };
             self.plan.failures.push((container.name.clone(), failure));
         }
     }

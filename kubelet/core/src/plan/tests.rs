@@ -159,7 +159,7 @@ impl World {
                 progress.pulls.note(now, now);
                 progress.pull_failed = Some((now, message.clone()));
             }
-            progress.failure = Some(Failure { reason, message, at: now });
+            progress.failure = Some(Failure::at(now, reason, message));
             return;
         }
         *self.progress.container_mut(container) =

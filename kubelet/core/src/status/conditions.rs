@@ -22,28 +22,37 @@ impl Verdict {
     }
 }
 
-pub(super) fn all(
-    pod: &Pod,
-    old: &PodStatus,
-    status: &PodStatus,
-    phase: Phase,
-    sandbox_ready: bool,
-    now: Moment,
-) -> Vec<Condition> {
+/// What conditions are made of besides pod and container statuses.
+pub(super) struct Seen<'a> {
+    pub old: &'a PodStatus,
+    pub phase: Phase,
+    /// The old status was the last one: what it said of the containers stays said.
+    pub is_final: bool,
+    pub sandbox_ready: bool,
+}
+
+pub(super) fn all(pod: &Pod, status: &PodStatus, seen: &Seen<'_>, now: Moment) -> Vec<Condition> {
+    let Seen { old, phase, .. } = *seen;
     let foreign =
         pod.status.conditions.iter().filter(|condition| !OWNED.contains(&condition.r#type.as_str()));
     let mut conditions: Vec<Condition> = foreign.cloned().collect();
     let ready = containers_ready(pod, status, phase);
     let pod_ready = pod_ready(pod, &conditions, &ready);
     let verdicts = [
-        ("PodReadyToStartContainers", Verdict::plain(sandbox_ready)),
+        ("PodReadyToStartContainers", Verdict::plain(seen.sandbox_ready)),
         ("Initialized", initialized(pod, status, phase)),
         ("Ready", pod_ready),
         ("ContainersReady", ready),
         ("PodScheduled", Verdict::plain(true)),
     ];
     for (name, verdict) in verdicts {
-        conditions.push(condition(name, verdict, pod, old, now));
+        let kept = seen.is_final && name != "PodReadyToStartContainers";
+        match old.condition(name).filter(|_| kept) {
+            Some(old) => {
+                conditions.push(Condition { observed_generation: pod.metadata.generation, ..old.clone() })
+            }
+            None => conditions.push(condition(name, verdict, pod, old, now)),
+        }
     }
     conditions
 }

@@ -9,7 +9,7 @@ use kedge_api::pod::{
 use kedge_cri_api::{ContainerState, ContainerStatus};
 
 use super::Inputs;
-use crate::plan::{ShouldRestart, has_ended, should_restart};
+use crate::plan::{ShouldRestart, should_restart};
 use crate::{Moment, termination};
 
 const LOST_AT_END: &str = "The container could not be located when the pod was terminated";
@@ -41,11 +41,13 @@ pub(super) fn fill(pod: &Pod, inputs: &Inputs<'_>, status: &mut PodStatus) {
         .collect();
     status.container_statuses.sort_by(|a, b| a.name.cmp(&b.name));
     status.ephemeral_container_statuses.sort_by(|a, b| a.name.cmp(&b.name));
-    let asked =
-        pod.metadata.deletion_timestamp.is_some() || inputs.progress.gone || inputs.progress.ending.is_some();
-    if asked && has_ended(inputs.observed, inputs.progress) {
-        name_the_lost(pod, status);
-    }
+}
+
+/// The containers of the last status: their order in the runtime's memory does not matter any more.
+pub(super) fn keep(old: &PodStatus, status: &mut PodStatus) {
+    status.init_container_statuses.clone_from(&old.init_container_statuses);
+    status.container_statuses.clone_from(&old.container_statuses);
+    status.ephemeral_container_statuses.clone_from(&old.ephemeral_container_statuses);
 }
 
 fn of_container(
@@ -55,6 +57,13 @@ fn of_container(
     old: Option<&ApiStatus>,
     inputs: &Inputs<'_>,
 ) -> ApiStatus {
+    let progress = inputs.progress;
+    let ends = pod.metadata.deletion_timestamp.is_some() || progress.gone || progress.ending.is_some();
+    let starting = progress.container(&container.name).is_some_and(|progress| progress.starting);
+    if let Some(old) = old.filter(|old| starting && !ends && old.state.running.is_none()) {
+        // A start includes the postStart hook: until it is through the container is not running.
+        return old.clone();
+    }
     let mut seen = inputs.observed.of_name(&container.name);
     let mut status = match seen.next() {
         Some(newest) => {
@@ -68,6 +77,9 @@ fn of_container(
         None => not_in_runtime(pod, container, kind, old, inputs),
     };
     show_failure(pod, container, &mut status, inputs);
+    if kind == Kind::Ephemeral {
+        status.started = None;
+    }
     status.volume_mounts = volume_mounts(container, inputs.recursive_read_only);
     status
 }
@@ -152,7 +164,7 @@ fn is_ready(
 fn state(pod: &Pod, status: &ContainerStatus, inputs: &Inputs<'_>) -> ApiState {
     let time = |nanos: i64| Some(Moment::from_nanos(nanos).to_time());
     match status.state {
-        ContainerState::Created => waiting("", ""),
+        ContainerState::Created => waiting("ContainerCreating", ""),
         ContainerState::Running => ApiState {
             running: Some(Box::new(ContainerStateRunning { started_at: time(status.started_at_ns) })),
             ..ApiState::default()
@@ -255,7 +267,7 @@ fn show_failure(pod: &Pod, container: &Container, status: &mut ApiStatus, inputs
     let Some(failure) = progress.container(&container.name).and_then(|c| c.failure.as_ref()) else {
         return;
     };
-    if asked || status.state.running.is_some() {
+    if asked || status.state.running.is_some() || inputs.now < failure.shown_from {
         return;
     }
     if let Some(end) = &status.state.terminated {
@@ -283,7 +295,7 @@ fn volume_mounts(container: &Container, recursive_read_only: bool) -> Vec<Volume
 }
 
 /// At the end of a pod every container that should have an end has one; what cannot be told is called so.
-fn name_the_lost(pod: &Pod, status: &mut PodStatus) {
+pub(super) fn name_the_lost(pod: &Pod, status: &mut PodStatus) {
     let initialized = is_initialized(pod, status);
     if initialized {
         for container in status.container_statuses.iter_mut().filter(|c| c.state.terminated.is_none()) {
