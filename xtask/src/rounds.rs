@@ -29,6 +29,21 @@ const SHARDS: &[Shard] = &[
         cargo: &["xtask", "vm", "6.12"],
     },
     Shard {
+        name: "pods",
+        what: "recorded pod lives that take minutes",
+        cargo: &[
+            "test",
+            "--profile",
+            "ci",
+            "--package",
+            "kedge-conformance",
+            "--test",
+            "pods",
+            "--",
+            "--ignored",
+        ],
+    },
+    Shard {
         name: "bench",
         what: "every number of docs/SPECIFICATION.md, with peer or floor in the same run",
         cargo: &["xtask", "bench"],

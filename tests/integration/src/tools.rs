@@ -52,7 +52,7 @@ fn in_the_cache() -> Option<PathBuf> {
 }
 
 /// Where `make` puts what only tests use.
-fn folder() -> Option<PathBuf> {
+pub fn folder() -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")))?;
