@@ -223,8 +223,7 @@ impl World {
                 let id = self.observed.container(name).expect("a container").id.clone();
                 let probes = &mut self.progress.container_mut(name).probes;
                 probes.container_id = id;
-                probes.must_restart =
-                    Some((format!("Container {name} failed liveness probe, will be restarted"), None));
+                probes.must_restart = Some(("liveness".to_owned(), None));
             }
             ["sandbox", "dies"] => {
                 self.observed.sandboxes[0].ready = false;
@@ -319,19 +318,15 @@ exit c 1
   start c-1
   = Running
 exit c 1
-  = Running, wake in 1s
-after 1
   c: CrashLoopBackOff back-off 10s restarting failed container=c pod=p_n(u)
-  = Running, wake in 9s
-after 9
+  = Running, wake in 10s
+after 10
   start c-2
   remove c-0
   = Running
 exit c 1
-  = Running, wake in 1s
-after 1
   c: CrashLoopBackOff back-off 20s restarting failed container=c pod=p_n(u)
-  = Running, wake in 19s
+  = Running, wake in 20s
 ",
     );
 }
@@ -474,6 +469,27 @@ exit c 137
   = Running
 ",
     );
+}
+
+/// `liveness-never-policy`: the kill says what it is, the end of the pod.
+#[test]
+fn a_failed_probe_ends_a_pod_that_is_never_restarted() {
+    let pod = |containers: serde_json::Value| {
+        serde_json::json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 3,
+        "containers": containers})
+    };
+    for (containers, message) in [
+        (serde_json::json!([{"name": "c"}]), "Stopping container c"),
+        (serde_json::json!([{"name": "c"}, {"name": "d"}]), "Container c failed liveness probe"),
+    ] {
+        let mut world = World::new(pod(containers));
+        world.settle();
+        let probes = &mut world.progress.container_mut("c").probes;
+        probes.container_id = "c-0".to_owned();
+        probes.must_restart = Some(("liveness".to_owned(), None));
+        world.settle();
+        assert!(world.log.contains(&format!("stop c-0 within 3s: {message}\n")), "{}", world.log);
+    }
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_running_pod_is_ready() {
     assert_eq!(seen["containerStatuses"][0]["resources"], serde_json::json!({}));
 }
 
-/// `crashloop-timing`: the end moves to lastState while the restart waits.
+/// `crashloop-timing`: the exit is shown until the restart is due; then it moves to lastState.
 #[test]
 fn a_waiting_restart() {
     let mut world = World::new(serde_json::json!({"containers": [{"name": "c"}]}));
@@ -85,8 +85,9 @@ fn a_waiting_restart() {
         world.observed.containers[0].finished_at_ns = world.now.0 * 1_000_000;
         world.settle();
     }
-    world.now = world.now.after_s(1);
-    world.settle();
+    let seen = status(&world);
+    assert_eq!(seen["containerStatuses"][0]["state"]["terminated"]["exitCode"], 1);
+    world.now = world.now.after_s(10);
     let seen = status(&world);
     let container = &seen["containerStatuses"][0];
     assert_eq!(container["state"]["waiting"]["reason"], "CrashLoopBackOff");
@@ -111,6 +112,57 @@ fn what_never_started_is_named_at_the_end() {
     assert_eq!((&end["exitCode"], &end["reason"]), (&137.into(), &"ContainerStatusUnknown".into()));
     assert_eq!(end["startedAt"], serde_json::Value::Null);
     assert_eq!(end["message"], "The container could not be located when the pod was terminated");
+    // The conditions are those of the pod that waited, then and later.
+    assert_eq!(condition(&seen, "Ready")["reason"], "ContainersNotReady");
+    world.pod.status = serde_json::from_value(seen).unwrap();
+    assert_eq!(condition(&status(&world), "Ready")["reason"], "ContainersNotReady");
+}
+
+/// `termmsg-file`: who reads Succeeded may rely on the end of everything.
+#[test]
+fn a_terminal_phase_is_told_when_nothing_runs() {
+    let mut world = World::new(serde_json::json!({"restartPolicy": "Never", "containers": [{"name": "c"}]}));
+    world.settle();
+    world.observed.containers[0].state = ContainerState::Exited;
+    let seen = status(&world);
+    assert_eq!((&seen["phase"], world.phase()), (&"Running".into(), Phase::Succeeded));
+    assert_eq!(condition(&seen, "Ready")["reason"], "PodCompleted");
+    world.progress.sandboxes_stopped.insert(world.observed.sandboxes[0].id.clone());
+    world.observed.sandboxes[0].ready = false;
+    let seen = status(&world);
+    assert_eq!(seen["phase"], "Succeeded");
+    assert_eq!(condition(&seen, "PodReadyToStartContainers")["status"], "False");
+}
+
+/// `liveness-http-404`: the newest container was removed first, and the count of its restarts went with it.
+#[test]
+fn the_last_status_stays_while_the_runtime_forgets() {
+    let mut world = World::new(serde_json::json!({"containers": [{"name": "c"}]}));
+    world.settle();
+    world.observed.containers[0].state = ContainerState::Exited;
+    world.settle();
+    world.pod.metadata.deletion_timestamp = Some(kedge_api::Time(2_000));
+    world.observed.containers.iter_mut().for_each(|container| container.state = ContainerState::Exited);
+    world.progress.sandboxes_stopped.insert(world.observed.sandboxes[0].id.clone());
+    world.observed.sandboxes[0].ready = false;
+    let last = status(&world);
+    assert_eq!(last["containerStatuses"][0]["restartCount"], 1);
+    world.pod.status = serde_json::from_value(last.clone()).unwrap();
+    world.observed.containers.remove(0);
+    assert_eq!(status(&world), last);
+}
+
+/// `poststart-ok`: running means that the hook is through.
+#[test]
+fn a_container_that_is_being_started_shows_what_was() {
+    let mut world = World::new(serde_json::json!({"containers": [{"name": "c"}]}));
+    let before = status(&world);
+    world.settle();
+    world.pod.status = serde_json::from_value(before).unwrap();
+    world.progress.container_mut("c").starting = true;
+    let seen = status(&world);
+    assert_eq!(seen["containerStatuses"][0]["state"]["waiting"]["reason"], "ContainerCreating");
+    assert_eq!(seen["phase"], "Pending");
 }
 
 /// `readiness-gate`, `sidecar-order`: what is not ready is listed.

@@ -65,7 +65,9 @@ impl Node {
     fn start() -> Option<Node> {
         let lab = Lab::or_skip()?;
         let Some((busybox, agnhost)) = programs() else {
-            println!("skipped: busybox and agnhost are not in the tools folder (cargo xtask tools --conformance)");
+            println!(
+                "skipped: busybox and agnhost are not in the tools folder (cargo xtask tools --conformance)"
+            );
             return None;
         };
         let (images, resolver) = (lab.root().join("images"), lab.root().join("pods-resolv.conf"));
@@ -139,9 +141,9 @@ fn tool(name: &str) -> String {
 fn programs() -> Option<(PathBuf, PathBuf)> {
     let tools = tools::folder()?;
     let images = fs::read_dir(tools.join("images")).ok()?.flatten().map(|entry| entry.path());
-    let busybox = images.into_iter().find(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("busybox-"))
-    })?;
+    let busybox = images
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("busybox-")))?;
     let agnhost = tools.join("bin/agnhost");
     agnhost.is_file().then_some((busybox, agnhost))
 }
