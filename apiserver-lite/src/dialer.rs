@@ -1,5 +1,7 @@
 //! The one way to reach kubelets, webhooks and aggregated servers: TCP and TLS today, an agent's tunnel later.
 
+mod unverified;
+
 use crate::pki::{Pair, Pki};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -18,6 +20,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Dialer {
     kubelet: Arc<ClientConfig>,
+    unverified: Arc<ClientConfig>,
 }
 
 /// Where a node's kubelet listens.
@@ -39,13 +42,24 @@ impl KubeletAddress {
 impl Dialer {
     /// Presents the API server's kubelet client certificate and trusts the cluster's authority.
     pub fn new(pki: &Pki) -> Result<Dialer, String> {
-        Ok(Dialer { kubelet: Arc::new(client_config(&pki.ca, &pki.apiserver_kubelet_client)?) })
+        let kubelet = Arc::new(client_config(&pki.ca, &pki.apiserver_kubelet_client)?);
+        Ok(Dialer { kubelet, unverified: Arc::new(unverified::client_config()?) })
     }
 
     pub async fn kubelet(&self, address: KubeletAddress) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = self.tcp(address.0).await?;
         let name = ServerName::IpAddress(address.0.ip().into());
         TlsConnector::from(self.kubelet.clone()).connect(name, stream).await
+    }
+
+    /// TLS over a connection to a pod, whose certificate nobody in the cluster vouches for.
+    pub async fn unverified(
+        &self,
+        address: SocketAddr,
+        stream: TcpStream,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::IpAddress(address.ip().into());
+        TlsConnector::from(self.unverified.clone()).connect(name, stream).await
     }
 
     /// A plain connection, to a pod or a service's endpoint.

@@ -16,6 +16,7 @@ mod health;
 mod metrics;
 mod openapi;
 pub mod pki;
+mod proxy;
 mod resources;
 mod server;
 mod service;

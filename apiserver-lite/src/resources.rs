@@ -72,6 +72,10 @@ async fn route(context: &Arc<Context>, call: Call, body: BoxBody, target: Target
     if offered.is_empty() {
         return Err(not_found());
     }
+    // A proxied request may have any method.
+    if target.subresource.is_some_and(|subresource| subresource.name == "proxy") {
+        return special::stream(context, call, body, &target).await;
+    }
     let verb = match (&call.method, target.name.is_empty()) {
         (&Method::GET, true) => "list",
         (&Method::GET, false) => "get",

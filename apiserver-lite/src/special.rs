@@ -4,7 +4,7 @@ use crate::answer::{self, Answer, Wanted};
 use crate::body::BoxBody;
 use crate::context::{Context, now};
 use crate::service::{Call, not_allowed};
-use crate::upgrade;
+use crate::{proxy, upgrade};
 use kedge_apiserver_core::attributes::Attributes;
 use kedge_apiserver_core::authentication::reviews::self_subject_review;
 use kedge_apiserver_core::authorization::reviews as access_reviews;
@@ -80,11 +80,14 @@ pub fn list(_target: &Target, wanted: &Wanted) -> Answer {
 
 /// Passes a stream on.
 pub async fn stream(context: &Arc<Context>, call: Call, body: BoxBody, target: &Target) -> Answer {
+    let subresource = target.subresource.map_or("", |subresource| subresource.name);
+    if subresource == "proxy" {
+        return proxy::serve(context, call, body, target).await;
+    }
     let entry = context.store.get(&target.key());
     let Some(entry) = entry else {
         return Err(ApiError::not_found(target.kind.group, target.kind.plural, &target.name));
     };
-    let subresource = target.subresource.map_or("", |subresource| subresource.name);
     match upgrade::Kind::of_subresource(subresource) {
         Some(kind) => upgrade::stream(context, call, body, target, kind, &decode(&entry)).await,
         None => Err(not_allowed()),

@@ -112,7 +112,7 @@ async fn ask(
 }
 
 /// Answers 101 and copies bytes both ways once both sides have switched.
-fn join(mut kubelet: Response<Incoming>, client: OnUpgrade) -> Response<BoxBody> {
+pub(crate) fn join(mut kubelet: Response<Incoming>, client: OnUpgrade) -> Response<BoxBody> {
     let theirs = hyper::upgrade::on(&mut kubelet);
     tokio::spawn(async move {
         let (client, kubelet) = match tokio::try_join!(client, theirs) {
