@@ -36,11 +36,11 @@ up: prepare-build ## Build kedge, start a node and wait until it is ready
 down: ## Delete the node; nothing of it is left
 	$(SUDO) $(KEDGE) delete
 
-test: prepare-test tools ## Run every suite; the last line counts passed, failed, skipped
+test: tools ## Run every suite; the last line counts passed, failed, skipped
 	cargo xtask test
 
-tools: prepare-build prepare-go ## Build the Go programs that the tests use (kubectl)
-	cargo xtask tools
+tools: prepare-test ## Build the Go programs and images that the tests use (kubectl, upstream's conformance suite)
+	cargo xtask tools --conformance
 
 vm: prepare-build prepare-test tools ## Run the privileged suite and the spine on Debian's kernels 6.1 and 6.12 under qemu
 	@missing=""; $(call install,qemu-system-x86_64:qemu-system-x86 cpio:cpio depmod:kmod xz:xz-utils mke2fs:e2fsprogs)
@@ -59,7 +59,7 @@ DAEMONS := docker-registry nginx
 
 prepare-test: prepare-build prepare-go
 	@missing=""; $(call install,python3:python3 openssl:openssl curl:curl iptables:iptables nft:nftables \
-	ip:iproute2 busybox:busybox-static skopeo:skopeo nsenter:util-linux)
+	ip:iproute2 busybox:busybox-static skopeo:skopeo nsenter:util-linux make:make bzip2:bzip2)
 	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	@for package in $(DAEMONS); do test -d $(CACHE)/tools/$$package || $(MAKE) --no-print-directory $(CACHE)/tools/$$package || exit 1; done

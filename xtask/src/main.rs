@@ -2,10 +2,12 @@
 
 mod bench;
 mod bpf;
+mod conformance;
 mod dist;
 mod embed;
 mod generate;
 mod hello_image;
+mod images;
 mod lab;
 mod rounds;
 mod suites;
@@ -33,10 +35,12 @@ enum Verb {
     Test { suites: Vec<String> },
     /// Build the Go tools that the tests use into the cache
     Tools {
-        /// Also agnhost, e2e.test and ginkgo
+        /// Also what the conformance suite needs: agnhost, e2e.test, ginkgo and the images
         #[arg(long)]
         conformance: bool,
     },
+    /// Run upstream's conformance specs on a lab node and compare with the committed list
+    Conformance(conformance::Options),
     /// Build the one static file and check that it is one
     Dist,
     /// Run shards that are too long for every landing; without a name list them
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
         Verb::Tidy => report(tidy::run(root)),
         Verb::Test { suites } => report(suites::run(root, &suites)),
         Verb::Tools { conformance } => report(tools::run(root, conformance)),
+        Verb::Conformance(options) => report(conformance::run(root, &options)),
         Verb::Dist => report(dist::run(root)),
         Verb::Round { name } => report(rounds::run(root, name.as_deref())),
         Verb::Bench { name, lab } => report(bench::run(root, name.as_deref(), lab)),

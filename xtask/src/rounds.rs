@@ -44,6 +44,16 @@ const SHARDS: &[Shard] = &[
         ],
     },
     Shard {
+        name: "conformance-long",
+        what: "upstream's specs that take at least 100 s by design",
+        cargo: &["xtask", "conformance", "--phase", "long"],
+    },
+    Shard {
+        name: "conformance-serial",
+        what: "upstream's specs that must run alone",
+        cargo: &["xtask", "conformance", "--phase", "serial"],
+    },
+    Shard {
         name: "bench",
         what: "every number of docs/SPECIFICATION.md, with peer or floor in the same run",
         cargo: &["xtask", "bench"],
@@ -55,7 +65,7 @@ pub fn run(root: &Path, name: Option<&str>) -> Result<(), String> {
     let dates = std::fs::read_to_string(&path).map_err(|error| format!("{DATES}: {error}"))?;
     let Some(name) = name else {
         for shard in SHARDS {
-            println!("{:<8} {:<24} {}", shard.name, last(&dates, shard.name), shard.what);
+            println!("{:<20} {:<24} {}", shard.name, last(&dates, shard.name), shard.what);
         }
         return Ok(());
     };

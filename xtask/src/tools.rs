@@ -29,17 +29,28 @@ const CONFORMANCE: &[Tool] = &[
     tool("e2e.test", "k8s.io/kubernetes/test/e2e", true),
 ];
 
-pub fn run(root: &Path, conformance: bool) -> Result<(), String> {
+pub fn run(root: &Path, with_conformance: bool) -> Result<(), String> {
+    if with_conformance { conformance(root).map(drop) } else { build(root, ALWAYS).map(drop) }
+}
+
+/// Everything that the conformance suite needs; gives the archive of its images.
+pub fn conformance(root: &Path) -> Result<PathBuf, String> {
+    build(root, ALWAYS)?;
+    let pins = build(root, CONFORMANCE)?;
+    crate::images::ensure(&pins)
+}
+
+/// Gives the hash of the pins that the tools are built with.
+fn build(root: &Path, tools: &[Tool]) -> Result<String, String> {
     let folder = folder()?;
     std::fs::create_dir_all(&folder).map_err(|error| format!("creating {}: {error}", folder.display()))?;
     let pins = std::fs::read(root.join(MODULE).join("go.sum"))
         .map_err(|error| format!("{MODULE}/go.sum: {error}"))?;
     let pins = hex(&Sha256::digest(pins));
-    let more = if conformance { CONFORMANCE } else { &[] };
-    for tool in ALWAYS.iter().chain(more) {
+    for tool in tools {
         ensure(root, &folder, tool, &pins)?;
     }
-    Ok(())
+    Ok(pins)
 }
 
 /// Where the tools lie.
@@ -98,7 +109,7 @@ fn arguments(tool: &Tool) -> Vec<String> {
     verb.chain(["-trimpath".to_owned(), "-buildvcs=false".to_owned(), "-ldflags".to_owned(), flags]).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

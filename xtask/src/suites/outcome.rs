@@ -47,6 +47,11 @@ impl Tally {
         tally
     }
 
+    pub fn and(mut self, other: Self) -> Self {
+        self.add(other);
+        self
+    }
+
     pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
