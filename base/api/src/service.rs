@@ -1,17 +1,21 @@
 //! `Service` and `EndpointSlice`, projected to the fields that the service proxy, cluster DNS and the endpoint controllers
 //! read. Field meaning is the Kubernetes API's own; absent and empty are one thing here, because the API server has
-//! applied the defaults before anybody reads.
+//! applied the defaults before anybody reads; `null` is absent too, as in Go.
 
 use serde::{Deserialize, Serialize};
 
+use crate::meta::null_as_default;
 use crate::{IntOrString, ObjectMeta};
 
 /// `v1.Service`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Service {
+    #[serde(deserialize_with = "null_as_default")]
     pub metadata: ObjectMeta,
+    #[serde(deserialize_with = "null_as_default")]
     pub spec: ServiceSpec,
+    #[serde(deserialize_with = "null_as_default")]
     pub status: ServiceStatus,
 }
 
@@ -19,30 +23,45 @@ pub struct Service {
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
     #[serde(rename = "type")]
+    #[serde(deserialize_with = "null_as_default")]
     pub type_: ServiceType,
     #[serde(rename = "clusterIP", skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub cluster_ip: String,
     /// One address per family; the first equals `cluster_ip`. `["None"]` for a headless service.
     #[serde(rename = "clusterIPs", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub cluster_ips: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub ip_families: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub ports: Vec<ServicePort>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub selector: Option<std::collections::BTreeMap<String, String>>,
     #[serde(rename = "externalIPs", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub external_ips: Vec<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub external_name: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub session_affinity: SessionAffinity,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub session_affinity_config: Option<SessionAffinityConfig>,
+    #[serde(deserialize_with = "null_as_default")]
     pub internal_traffic_policy: TrafficPolicy,
+    #[serde(deserialize_with = "null_as_default")]
     pub external_traffic_policy: TrafficPolicy,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub load_balancer_source_ranges: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
     pub publish_not_ready_addresses: bool,
+    #[serde(deserialize_with = "null_as_default")]
     pub health_check_node_port: u16,
 }
 
@@ -94,15 +113,21 @@ impl Protocol {
 #[serde(rename_all = "camelCase", default)]
 pub struct ServicePort {
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub protocol: Protocol,
+    #[serde(deserialize_with = "null_as_default")]
     pub port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub target_port: Option<IntOrString>,
     /// 0 where the port has none.
     #[serde(skip_serializing_if = "is_zero")]
+    #[serde(deserialize_with = "null_as_default")]
     pub node_port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub app_protocol: Option<String>,
 }
 
@@ -114,18 +139,21 @@ fn is_zero(port: &u16) -> bool {
 #[serde(default)]
 pub struct SessionAffinityConfig {
     #[serde(rename = "clientIP")]
+    #[serde(deserialize_with = "null_as_default")]
     pub client_ip: ClientIpConfig,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientIpConfig {
+    #[serde(deserialize_with = "null_as_default")]
     pub timeout_seconds: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceStatus {
+    #[serde(deserialize_with = "null_as_default")]
     pub load_balancer: LoadBalancerStatus,
 }
 
@@ -133,6 +161,7 @@ pub struct ServiceStatus {
 #[serde(default)]
 pub struct LoadBalancerStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub ingress: Vec<LoadBalancerIngress>,
 }
 
@@ -140,9 +169,11 @@ pub struct LoadBalancerStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancerIngress {
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub ip: String,
     /// `VIP` (also when absent) or `Proxy`; a proxy's address is never short-cut in the node.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub ip_mode: Option<String>,
 }
 
@@ -167,12 +198,14 @@ impl Service {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointSlice {
+    #[serde(deserialize_with = "null_as_default")]
     pub metadata: ObjectMeta,
     /// `IPv4`, `IPv6` or `FQDN`.
+    #[serde(deserialize_with = "null_as_default")]
     pub address_type: String,
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub endpoints: Vec<Endpoint>,
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub ports: Vec<EndpointPort>,
 }
 
@@ -189,15 +222,21 @@ impl EndpointSlice {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Endpoint {
+    #[serde(deserialize_with = "null_as_default")]
     pub addresses: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
     pub conditions: EndpointConditions,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub hostname: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub node_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub zone: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub target_ref: Option<TargetRef>,
 }
 
@@ -206,10 +245,13 @@ pub struct Endpoint {
 #[serde(default)]
 pub struct EndpointConditions {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub ready: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub serving: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub terminating: Option<bool>,
 }
 
@@ -231,9 +273,13 @@ impl EndpointConditions {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TargetRef {
+    #[serde(deserialize_with = "null_as_default")]
     pub kind: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub namespace: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub uid: String,
 }
 
@@ -241,21 +287,16 @@ pub struct TargetRef {
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointPort {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub name: Option<String>,
+    #[serde(deserialize_with = "null_as_default")]
     pub protocol: Protocol,
     /// `None`: every port of the address.
+    #[serde(deserialize_with = "null_as_default")]
     pub port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "null_as_default")]
     pub app_protocol: Option<String>,
-}
-
-/// Upstream writes `null` for a list without items.
-fn null_is_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -276,6 +317,15 @@ mod tests {
         assert_eq!(service.spec.session_affinity_config.unwrap().client_ip.timeout_seconds, Some(10));
         assert_eq!(service.spec.external_traffic_policy, TrafficPolicy::Local);
         assert_eq!(service.spec.internal_traffic_policy, TrafficPolicy::Cluster);
+    }
+
+    /// Conformance spec "DNS should provide DNS for ExternalName services": one such service stopped every reader.
+    #[test]
+    fn null_is_absent() {
+        let text = r#"{"metadata":{"name":"a","labels":null},"spec":{"ports":null,"selector":null,"type":"ExternalName"}}"#;
+        assert!(serde_json::from_str::<Service>(text).unwrap().spec.ports.is_empty());
+        let text = r#"{"endpoints":[{"addresses":null,"conditions":null,"targetRef":null}],"ports":null}"#;
+        assert_eq!(serde_json::from_str::<EndpointSlice>(text).unwrap().endpoints.len(), 1);
     }
 
     #[test]

@@ -245,6 +245,15 @@ async fn follow_once<T: Cached>(
                 cache.advance(&seen);
                 *version = Some(seen);
             }
+            (WatchEvent::Unreadable { meta, cause }, initial) => {
+                let key = ObjectKey::new(meta.namespace, meta.name);
+                tracing::warn!(kind = of.kind, %key, cause, "an object cannot be read and is left out");
+                if initial.is_none() {
+                    cache.change(|objects| objects.delete(&key));
+                    cache.advance(&meta.resource_version);
+                    *version = Some(meta.resource_version);
+                }
+            }
             (WatchEvent::Bookmark { resource_version, initial_end }, _) => {
                 if initial_end && let Some(all) = initial.take() {
                     cache.change(|objects| objects.replace(all));

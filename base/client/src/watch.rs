@@ -1,11 +1,12 @@
 //! One watch connection: from the initial events of a WatchList to the end of the stream.
 
+use crate::cache::PartialObject;
 use crate::error::ApiStatus;
 use crate::request::Query;
 use crate::{Client, Error, Result};
 use bytes::BytesMut;
 use http_body_util::BodyExt;
-use kedge_api::Resource;
+use kedge_api::{ObjectMeta, Resource};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -33,6 +34,11 @@ pub struct WatchOptions {
 pub enum WatchEvent<T> {
     Applied(T),
     Deleted(T),
+    /// An object that this reader does not understand; one of them must not stop the others.
+    Unreadable {
+        meta: ObjectMeta,
+        cause: String,
+    },
     /// Everything up to this version was sent; `initial_end` marks the end of the initial events.
     Bookmark {
         resource_version: String,
@@ -111,7 +117,13 @@ fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<WatchEvent<T>> {
     let frame: Frame<'_> = serde_json::from_slice(line).map_err(broken)?;
     let object = frame.object.get();
     match frame.kind {
-        "ADDED" | "MODIFIED" => serde_json::from_str(object).map(WatchEvent::Applied).map_err(broken),
+        "ADDED" | "MODIFIED" => match serde_json::from_str(object) {
+            Ok(object) => Ok(WatchEvent::Applied(object)),
+            Err(error) => {
+                let PartialObject { metadata: meta } = serde_json::from_str(object).map_err(broken)?;
+                Ok(WatchEvent::Unreadable { meta, cause: error.to_string() })
+            }
+        },
         "DELETED" => serde_json::from_str(object).map(WatchEvent::Deleted).map_err(broken),
         "BOOKMARK" => {
             let bookmark: Bookmark = serde_json::from_str(object).map_err(broken)?;
@@ -130,7 +142,7 @@ fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<WatchEvent<T>> {
 
 #[derive(Deserialize)]
 struct Bookmark {
-    metadata: kedge_api::ObjectMeta,
+    metadata: ObjectMeta,
 }
 
 #[cfg(test)]
@@ -142,6 +154,7 @@ mod tests {
         let text = match decode::<Value>(line.as_bytes()) {
             Ok(WatchEvent::Applied(v)) => format!("applied {}", v["metadata"]["name"]),
             Ok(WatchEvent::Deleted(v)) => format!("deleted {}", v["metadata"]["name"]),
+            Ok(WatchEvent::Unreadable { meta, .. }) => format!("unreadable {}", meta.name),
             Ok(WatchEvent::Bookmark { resource_version, initial_end }) => {
                 format!("{resource_version} {initial_end}")
             }
@@ -162,5 +175,18 @@ mod tests {
         check(r#"{"type":"ERROR","object":{"code":410,"message":"too old"}}"#, "error gone=true too old");
         check(r#"{"type":"NONSENSE","object":{}}"#, "error gone=false");
         check("{", "error");
+    }
+
+    /// Conformance spec "DNS should provide DNS for ExternalName services": one service with an unexpected field kept every
+    /// reader of services from seeing any.
+    #[test]
+    fn an_object_of_another_shape_is_named() {
+        let line = r#"{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"7"},"spec":{"ports":"none"}}}"#;
+        match decode::<kedge_api::Service>(line.as_bytes()) {
+            Ok(WatchEvent::Unreadable { meta, .. }) => {
+                assert_eq!((&*meta.name, &*meta.resource_version), ("a", "7"))
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
