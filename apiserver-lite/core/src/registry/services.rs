@@ -204,7 +204,8 @@ impl Allocator {
             _ => false,
         };
         let old_ports = old.map(|old| old["spec"]["ports"].clone()).unwrap_or_default();
-        for (index, port) in service["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
+        let ports = service["spec"].get_mut("ports").and_then(Value::as_array_mut);
+        for (index, port) in ports.into_iter().flatten().enumerate() {
             let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
             if port["nodePort"].as_u64().unwrap_or(0) == 0
                 && wanted
@@ -347,8 +348,10 @@ mod tests {
     fn headless_and_external_names_take_nothing() {
         let allocator = Allocator::new("10.96.0.0/16".parse().unwrap());
         for spec in [json!({"clusterIP": "None"}), json!({"type": "ExternalName"})] {
-            let taken = allocator.assign(kind(), &mut service(spec), None).unwrap();
+            let mut assigned = service(spec.clone());
+            let taken = allocator.assign(kind(), &mut assigned, None).unwrap();
             assert_eq!(taken, Reservation::default());
+            assert_eq!(assigned["spec"].get("ports"), None, "a list that nobody gave does not become null");
         }
     }
 
