@@ -6,6 +6,8 @@ use crate::body::full;
 use crate::context::Context;
 use crate::service::{Call, not_allowed, not_found};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH, VARY};
+use http::request::Parts;
+use http::uri::Authority;
 use http::{Method, Response};
 use kedge_apiserver_core::registry::negotiate::{Endpoint, Transform};
 use kedge_apiserver_core::registry::route::Discovery;
@@ -104,8 +106,7 @@ pub fn openid(context: &Context, call: &Call) -> Answer {
     let headers = &call.parts.headers;
     let (document, content_type) = match call.attributes.path.as_str() {
         "/.well-known/openid-configuration" => {
-            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-            (context.authenticator.openid_configuration(host), "application/json")
+            (context.authenticator.openid_configuration(host(&call.parts)), "application/json")
         }
         "/openid/v1/jwks" => (context.authenticator.jwks(), JWKS),
         _ => return Err(not_found()),
@@ -121,3 +122,28 @@ pub fn openid(context: &Context, call: &Call) -> Answer {
 }
 
 const JWKS: &str = "application/jwk-set+json";
+
+/// Where the client found the server: a header in HTTP/1, a part of the URI in HTTP/2.
+fn host(parts: &Parts) -> &str {
+    let header = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    header.or(parts.uri.authority().map(Authority::as_str)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Conformance spec "ServiceAccountIssuerDiscovery": a client that speaks HTTP/2 got a jwks_uri without host.
+    #[test]
+    fn both_versions_of_http_say_the_host() {
+        let parts = |uri: &str, header: Option<&str>| {
+            let mut request = http::Request::builder().uri(uri);
+            if let Some(header) = header {
+                request = request.header(HOST, header);
+            }
+            request.body(()).expect("a request").into_parts().0
+        };
+        assert_eq!(host(&parts("/openid/v1/jwks", Some("a:6443"))), "a:6443");
+        assert_eq!(host(&parts("https://b:6443/openid/v1/jwks", None)), "b:6443");
+    }
+}

@@ -9,8 +9,9 @@ use kedge_apiserver_core::attributes::Attributes;
 use kedge_apiserver_core::authentication::reviews::self_subject_review;
 use kedge_apiserver_core::authorization::reviews as access_reviews;
 use kedge_apiserver_core::registry::encode::decode;
+use kedge_apiserver_core::registry::negotiate::Transform;
 use kedge_apiserver_core::registry::route::Target;
-use kedge_apiserver_core::status::ApiError;
+use kedge_apiserver_core::status::{ApiError, qualified};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -45,9 +46,21 @@ pub fn create(
             access_reviews::create(&authorizer, attributes, value).unwrap_or_else(|| Err(not_allowed()))
         }
     }?;
+    if target.kind.group == "authorization.k8s.io"
+        && matches!(wanted.representation.transform, Transform::Table(_))
+    {
+        return Err(no_table(target));
+    }
     let mut response = answer::value(201, &answered, wanted);
     answer::warn(&mut response, warnings);
     Ok(response)
+}
+
+/// A review has no columns to show.
+fn no_table(target: &Target) -> ApiError {
+    let resource = qualified(target.kind.plural, target.kind.group);
+    let message = format!("the resource {resource} does not support being converted to a Table");
+    ApiError::new(406, "NotAcceptable", message)
 }
 
 const COMPONENT_STATUS: &str = "v1 ComponentStatus is deprecated in v1.19+";

@@ -3,6 +3,7 @@
 //!
 //! Tasks: two per stream, the kubelet connection's and, once upgraded, the one that copies; both end with either side.
 
+mod log_socket;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -77,7 +78,12 @@ pub(crate) async fn stream(
         let ours = hyper::upgrade::on(&mut client);
         return Ok(join(response, ours));
     }
+    let is_socket = log_socket::is_wanted(client.headers());
     match (stream, response.status().is_success()) {
+        (Stream::Log, true) if is_socket => {
+            let ours = hyper::upgrade::on(&mut client);
+            log_socket::serve(client.headers(), ours, response)
+        }
         (Stream::Log, true) => Ok(pass(response)),
         (Stream::Log, false) => Err(refusal(response).await),
         // The client shows the kubelet's words as they are.
