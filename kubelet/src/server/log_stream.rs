@@ -119,6 +119,9 @@ struct Reading {
     file: Option<File>,
     /// A line whose end was not read yet.
     pending: Vec<u8>,
+    /// Bytes of the file that are still wanted: who does not follow gets what was there when he asked, so that a busy
+    /// container adds no line to its last ones.
+    wanted: u64,
 }
 
 impl Reading {
@@ -130,14 +133,29 @@ impl Reading {
     ) -> Reading {
         let events = runtime.events();
         let printer = Printer::new(options.clone());
-        Reading { place, options, sender, printer, runtime, events, file: None, pending: Vec::new() }
+        Reading {
+            place,
+            options,
+            sender,
+            printer,
+            runtime,
+            events,
+            file: None,
+            pending: Vec::new(),
+            wanted: u64::MAX,
+        }
     }
 
     async fn open(&mut self) -> io::Result<()> {
         let mut file = File::open(&self.place.log_path).await?;
+        let length = file.metadata().await?.len();
+        let mut start = 0;
         if let Some(lines) = self.options.tail_lines {
-            let start = tail_offset(&mut file, lines).await?;
+            start = tail_offset(&mut file, length, lines).await?;
             file.seek(SeekFrom::Start(start)).await?;
+        }
+        if !self.options.follow {
+            self.wanted = length - start;
         }
         self.file = Some(file);
         Ok(())
@@ -185,10 +203,12 @@ impl Reading {
     async fn drain(&mut self) -> io::Result<bool> {
         let mut buffer = vec![0u8; BUFFER];
         while let Some(file) = &mut self.file {
-            let read = file.read(&mut buffer).await?;
+            let room = usize::try_from(self.wanted).unwrap_or(usize::MAX).min(buffer.len());
+            let read = file.read(&mut buffer[..room]).await?;
             if read == 0 {
                 break;
             }
+            self.wanted -= read as u64;
             let mut out = Vec::with_capacity(read);
             self.pending.extend_from_slice(&buffer[..read]);
             self.print(&mut out);
@@ -236,8 +256,7 @@ impl Reading {
 }
 
 /// Where the last lines begin, looking at ever longer ends of the file.
-async fn tail_offset(file: &mut File, lines: u64) -> io::Result<u64> {
-    let length = file.metadata().await?.len();
+async fn tail_offset(file: &mut File, length: u64, lines: u64) -> io::Result<u64> {
     let mut window = BUFFER as u64;
     loop {
         let from = length.saturating_sub(window);
