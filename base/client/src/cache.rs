@@ -245,13 +245,12 @@ async fn follow_once<T: Cached>(
                 cache.advance(&seen);
                 *version = Some(seen);
             }
-            (WatchEvent::Unreadable { meta, cause }, initial) => {
-                let key = ObjectKey::new(meta.namespace, meta.name);
+            (WatchEvent::Unreadable { key, resource_version, cause }, initial) => {
                 tracing::warn!(kind = of.kind, %key, cause, "an object cannot be read and is left out");
                 if initial.is_none() {
                     cache.change(|objects| objects.delete(&key));
-                    cache.advance(&meta.resource_version);
-                    *version = Some(meta.resource_version);
+                    cache.advance(&resource_version);
+                    *version = Some(resource_version);
                 }
             }
             (WatchEvent::Bookmark { resource_version, initial_end }, _) => {

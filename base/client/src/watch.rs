@@ -7,6 +7,7 @@ use crate::{Client, Error, Result};
 use bytes::BytesMut;
 use http_body_util::BodyExt;
 use kedge_api::{ObjectMeta, Resource};
+use kedge_machinery::ObjectKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -36,7 +37,8 @@ pub enum WatchEvent<T> {
     Deleted(T),
     /// An object that this reader does not understand; one of them must not stop the others.
     Unreadable {
-        meta: ObjectMeta,
+        key: ObjectKey,
+        resource_version: String,
         cause: String,
     },
     /// Everything up to this version was sent; `initial_end` marks the end of the initial events.
@@ -121,7 +123,9 @@ fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<WatchEvent<T>> {
             Ok(object) => Ok(WatchEvent::Applied(object)),
             Err(error) => {
                 let PartialObject { metadata: meta } = serde_json::from_str(object).map_err(broken)?;
-                Ok(WatchEvent::Unreadable { meta, cause: error.to_string() })
+                let key = ObjectKey::new(meta.namespace, meta.name);
+                let resource_version = meta.resource_version;
+                Ok(WatchEvent::Unreadable { key, resource_version, cause: error.to_string() })
             }
         },
         "DELETED" => serde_json::from_str(object).map(WatchEvent::Deleted).map_err(broken),
@@ -154,7 +158,7 @@ mod tests {
         let text = match decode::<Value>(line.as_bytes()) {
             Ok(WatchEvent::Applied(v)) => format!("applied {}", v["metadata"]["name"]),
             Ok(WatchEvent::Deleted(v)) => format!("deleted {}", v["metadata"]["name"]),
-            Ok(WatchEvent::Unreadable { meta, .. }) => format!("unreadable {}", meta.name),
+            Ok(WatchEvent::Unreadable { key, .. }) => format!("unreadable {key}"),
             Ok(WatchEvent::Bookmark { resource_version, initial_end }) => {
                 format!("{resource_version} {initial_end}")
             }
@@ -183,8 +187,8 @@ mod tests {
     fn an_object_of_another_shape_is_named() {
         let line = r#"{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"7"},"spec":{"ports":"none"}}}"#;
         match decode::<kedge_api::Service>(line.as_bytes()) {
-            Ok(WatchEvent::Unreadable { meta, .. }) => {
-                assert_eq!((&*meta.name, &*meta.resource_version), ("a", "7"))
+            Ok(WatchEvent::Unreadable { key, resource_version, .. }) => {
+                assert_eq!((&*key.name, &*resource_version), ("a", "7"));
             }
             other => panic!("{other:?}"),
         }
