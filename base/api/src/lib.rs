@@ -7,6 +7,7 @@ pub mod kinds;
 pub mod meta;
 pub mod names;
 pub mod node;
+pub mod node_selector;
 pub mod pod;
 pub mod quantity;
 pub mod resource;

@@ -1,7 +1,7 @@
 //! Node: what the scheduler, the kubelet, the controllers and the datapath read.
 
 use crate::meta::{Condition, ObjectMeta, Time, api_struct};
-use crate::pod::ResourceList;
+use crate::pod::{ResourceList, Toleration};
 
 api_struct! {
     pub struct Node {
@@ -116,4 +116,20 @@ impl NodeStatus {
     pub fn address(&self, r#type: &str) -> Option<&str> {
         self.addresses.iter().find(|address| address.r#type == r#type).map(|address| address.address.as_str())
     }
+}
+
+pub fn is_tolerated(taint: &Taint, tolerations: &[Toleration]) -> bool {
+    tolerations.iter().any(|toleration| tolerates(toleration, taint))
+}
+
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let effect = toleration.effect.is_empty() || toleration.effect == taint.effect;
+    let key = toleration.key.is_empty() || toleration.key == taint.key;
+    let value = match toleration.operator.as_str() {
+        "Exists" => true,
+        "" | "Equal" => toleration.value == taint.value,
+        // Lt and Gt are alpha upstream and refused by validation.
+        _ => false,
+    };
+    effect && key && value
 }

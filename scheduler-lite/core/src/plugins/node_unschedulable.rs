@@ -1,9 +1,8 @@
 //! NodeUnschedulable: no pods for a cordoned node, unless they tolerate its taint.
 
 use kedge_api::Pod;
-use kedge_api::node::Taint;
+use kedge_api::node::{Taint, is_tolerated};
 
-use super::taint_toleration::is_tolerated;
 use crate::framework::{ClusterEvent, Plugin, PreFilter, Refusal};
 use crate::snapshot::Snapshot;
 

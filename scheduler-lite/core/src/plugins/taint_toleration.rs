@@ -1,8 +1,7 @@
 //! TaintToleration: NoSchedule and NoExecute taints keep pods away that do not tolerate them; PreferNoSchedule taints make a
 //! node less liked.
 
-use kedge_api::node::Taint;
-use kedge_api::pod::Toleration;
+use kedge_api::node::{Taint, is_tolerated};
 use kedge_api::{Node, Pod};
 
 use crate::framework::{ClusterEvent, Normalize, Plugin, PreFilter, Refusal, Score};
@@ -64,20 +63,4 @@ fn has_untolerated(taints: &[Taint], pod: &Pod) -> bool {
         matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
             && !is_tolerated(taint, &pod.spec.tolerations)
     })
-}
-
-pub fn is_tolerated(taint: &Taint, tolerations: &[Toleration]) -> bool {
-    tolerations.iter().any(|toleration| tolerates(toleration, taint))
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.is_empty() || toleration.effect == taint.effect;
-    let key = toleration.key.is_empty() || toleration.key == taint.key;
-    let value = match toleration.operator.as_str() {
-        "Exists" => true,
-        "" | "Equal" => toleration.value == taint.value,
-        // Lt and Gt are alpha upstream and refused by validation.
-        _ => false,
-    };
-    effect && key && value
 }
