@@ -3,7 +3,9 @@
 use kedge_api::{EndpointSlice, Node, Pod, Resource, Service, resource};
 use kedge_client::{Cache, Client, Subscription, WatchOptions};
 use kedge_controllers_core::api::{
-    ConfigMap, Deployment, Endpoints, Lease, Namespace, ReplicaSet, ServiceAccount,
+    ConfigMap, ControllerRevision, CronJob, DaemonSet, Deployment, Endpoints, Job, Lease, Namespace,
+    PersistentVolume, PersistentVolumeClaim, PodDisruptionBudget, ReplicaSet, ReplicationController,
+    ResourceQuota, ServiceAccount, StatefulSet, StorageClass,
 };
 use kedge_controllers_core::{Changed, KindId, Lister, View};
 use kedge_machinery::Change;
@@ -83,6 +85,17 @@ caches! {
     service_accounts: ServiceAccount = SERVICE_ACCOUNTS;
     config_maps: ConfigMap = CONFIG_MAPS;
     leases: Lease = LEASES;
+    replication_controllers: ReplicationController = REPLICATION_CONTROLLERS;
+    controller_revisions: ControllerRevision = CONTROLLER_REVISIONS;
+    daemon_sets: DaemonSet = DAEMON_SETS;
+    stateful_sets: StatefulSet = STATEFUL_SETS;
+    jobs: Job = JOBS;
+    cron_jobs: CronJob = CRON_JOBS;
+    claims: PersistentVolumeClaim = PERSISTENT_VOLUME_CLAIMS;
+    volumes: PersistentVolume = PERSISTENT_VOLUMES;
+    storage_classes: StorageClass = STORAGE_CLASSES;
+    budgets: PodDisruptionBudget = POD_DISRUPTION_BUDGETS;
+    quotas: ResourceQuota = RESOURCE_QUOTAS;
 }
 
 impl Caches {
@@ -102,6 +115,17 @@ impl Caches {
             service_accounts: own(resource::SERVICE_ACCOUNTS, &client),
             config_maps: own(resource::CONFIG_MAPS, &client),
             leases: own(resource::LEASES, &client),
+            replication_controllers: own(resource::REPLICATION_CONTROLLERS, &client),
+            controller_revisions: own(resource::CONTROLLER_REVISIONS, &client),
+            daemon_sets: own(resource::DAEMON_SETS, &client),
+            stateful_sets: own(resource::STATEFUL_SETS, &client),
+            jobs: own(resource::JOBS, &client),
+            cron_jobs: own(resource::CRON_JOBS, &client),
+            claims: own(resource::PERSISTENT_VOLUME_CLAIMS, &client),
+            volumes: own(resource::PERSISTENT_VOLUMES, &client),
+            storage_classes: own(resource::STORAGE_CLASSES, &client),
+            budgets: own(resource::POD_DISRUPTION_BUDGETS, &client),
+            quotas: own(resource::RESOURCE_QUOTAS, &client),
         }
     }
 }

@@ -3,7 +3,7 @@
 use kedge_api::Resource;
 use kedge_client::{Client, DeleteOptions, Event, PatchKind, Recorder, Result};
 use kedge_controllers_core::{EventSpec, Op, Write};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
@@ -75,28 +75,8 @@ pub async fn update(
     patch: &Value,
 ) -> Result<Value> {
     let mut object: Value = client.get(of, namespace, name).await?;
-    merge(&mut object, patch);
+    kedge_controllers_core::plan::merge(&mut object, patch);
     client.replace(of, namespace, name, subresource, &object).await
-}
-
-/// JSON merge patch (RFC 7386).
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(fields) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Some(object) = target.as_object_mut() else { return };
-    for (key, value) in fields {
-        match value {
-            Value::Null => {
-                object.remove(key);
-            }
-            value => merge(object.entry(key.as_str()).or_insert(Value::Null), value),
-        }
-    }
 }
 
 fn revision(object: &Value) -> Option<u64> {
@@ -119,23 +99,4 @@ pub fn tell(recorder: &Recorder, event: EventSpec) {
         reason: event.reason.to_owned(),
         message: event.message,
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn merge_patches() {
-        for (target, patch, expected) in [
-            (json!({"a": 1, "b": 2}), json!({"b": null, "c": {"d": 3}}), json!({"a": 1, "c": {"d": 3}})),
-            (json!({"a": [1]}), json!({"a": [2, 3]}), json!({"a": [2, 3]})),
-            (json!({"a": 1}), json!({"a": {"b": null}}), json!({"a": {}})),
-        ] {
-            let mut merged = target;
-            merge(&mut merged, &patch);
-            assert_eq!(merged, expected);
-        }
-    }
 }

@@ -6,6 +6,7 @@
 //! "expectations".
 
 pub mod api;
+pub mod cluster;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
@@ -16,11 +17,15 @@ pub mod node_lifecycle;
 mod owners;
 pub mod plan;
 pub mod pod_gc;
+mod pods;
 pub mod replicaset;
 pub mod root_ca;
 pub mod service_account;
 mod service_pods;
+mod share;
+mod template;
 pub mod view;
+pub mod volume_protection;
 
 pub use plan::{Context, EventSpec, Op, Plan, Write};
 pub use view::{Changed, KindId, Lister, View};
@@ -45,6 +50,7 @@ pub fn controllers(settings: &Settings) -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(deployment::DeploymentController),
         Box::new(replicaset::ReplicaSetController),
+        Box::new(replicaset::ReplicationControllerController),
         Box::new(endpointslice::EndpointSliceController),
         Box::new(endpoints::EndpointsController),
         Box::new(service_account::ServiceAccountController),
@@ -52,6 +58,8 @@ pub fn controllers(settings: &Settings) -> Vec<Box<dyn Controller>> {
         Box::new(node_ipam::NodeIpam::new(&settings.cluster_cidr, settings.node_prefix)),
         Box::new(node_lifecycle::NodeLifecycle),
         Box::new(pod_gc::PodGc),
+        Box::new(volume_protection::ClaimProtection),
+        Box::new(volume_protection::VolumeProtection),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! What a controller wants done.
 
 use kedge_api::{Resource, Time};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What reconcile is told besides the view.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -154,5 +154,43 @@ impl EventSpec {
 
     pub fn warning(about: &Value, reason: &'static str, message: impl Into<String>) -> EventSpec {
         EventSpec { about: about.clone(), kind: "Warning", reason, message: message.into() }
+    }
+}
+
+/// JSON merge patch (RFC 7386).
+pub fn merge(target: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(object) = target.as_object_mut() else { return };
+    for (key, value) in fields {
+        match value {
+            Value::Null => {
+                object.remove(key);
+            }
+            value => merge(object.entry(key.as_str()).or_insert(Value::Null), value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merge_patches() {
+        for (target, patch, expected) in [
+            (json!({"a": 1, "b": 2}), json!({"b": null, "c": {"d": 3}}), json!({"a": 1, "c": {"d": 3}})),
+            (json!({"a": [1]}), json!({"a": [2, 3]}), json!({"a": [2, 3]})),
+            (json!({"a": 1}), json!({"a": {"b": null}}), json!({"a": {}})),
+        ] {
+            let mut merged = target;
+            merge(&mut merged, &patch);
+            assert_eq!(merged, expected);
+        }
     }
 }

@@ -1,14 +1,15 @@
-//! ReplicaSet: as many matching, active pods as it asks for.
+//! ReplicaSet and ReplicationController: as many matching, active pods as they ask for.
 
 use crate::Controller;
-use crate::api::{ReplicaSet, ReplicaSetStatus};
-use crate::owners::{Claim, Verdict, owner_reference};
+use crate::api::{ReplicaSet, ReplicaSetSpec, ReplicaSetStatus, ReplicationController};
 use crate::plan::{Context, EventSpec, Plan, Write, reference};
+use crate::pods::{self, is_active, is_available, ready_since};
+use crate::template::pod_from_template;
 use crate::view::{Changed, KindId, View};
-use kedge_api::resource::{PODS, REPLICA_SETS};
-use kedge_api::{Condition, ObjectMeta, Pod, Selector, Time};
+use kedge_api::resource::{PODS, REPLICA_SETS, REPLICATION_CONTROLLERS};
+use kedge_api::{Condition, Pod, Resource, Selector};
 use kedge_machinery::ObjectKey;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,77 +35,102 @@ impl Controller for ReplicaSetController {
         match change {
             Changed::ReplicaSet { key, .. } => vec![key.clone()],
             Changed::Pod { old, new, .. } => {
-                let mut keys: Vec<ObjectKey> =
-                    [old, new].into_iter().flatten().filter_map(|pod| owner_key(&pod.metadata)).collect();
-                let orphan = new.as_ref().filter(|pod| pod.metadata.controller().is_none());
-                keys.extend(orphan.into_iter().flat_map(|pod| possible_owners(pod, view)));
-                keys
+                let meta = |pod: &Option<Arc<Pod>>| pod.as_ref().map(|pod| pod.metadata.clone());
+                let (old, new) = (meta(old), meta(new));
+                pods::concerned(old.as_ref(), new.as_ref(), "ReplicaSet", |orphan| {
+                    let sets = view.replica_sets.list(Some(&orphan.namespace));
+                    let owners = sets.iter().map(|set| (&set.metadata, read(&set.spec.selector)));
+                    pods::matching(orphan, owners)
+                })
             }
             _ => Vec::new(),
         }
     }
 
     fn reconcile(&self, view: &View<'_>, key: &ObjectKey, context: &Context) -> Plan {
-        let Some(set) = view.replica_sets.get(&key.namespace, &key.name) else {
-            return Plan::nothing();
-        };
-        let Ok(selector) = Selector::from_object(&set.spec.selector) else {
-            return Plan::waiting("a selector that can be parsed");
-        };
-        let mut plan = Plan::nothing();
-        let owned = claim(&set, &selector, view, &mut plan);
-        if set.metadata.deletion_timestamp.is_none() {
-            scale(&set, &owned, view, &mut plan);
+        match view.replica_sets.get(&key.namespace, &key.name) {
+            Some(set) => reconcile(REPLICA_SETS, &set, view, context),
+            None => Plan::nothing(),
         }
-        update_status(&set, &owned, context, &mut plan);
-        plan
     }
 }
 
-fn owner_key(meta: &ObjectMeta) -> Option<ObjectKey> {
-    let owner = meta.controller().filter(|owner| owner.kind == "ReplicaSet")?;
-    Some(ObjectKey::new(meta.namespace.clone(), owner.name.clone()))
-}
+/// The older kind with the same behaviour; its selector is a plain map.
+pub struct ReplicationControllerController;
 
-fn possible_owners(pod: &Pod, view: &View<'_>) -> Vec<ObjectKey> {
-    let sets = view.replica_sets.list(Some(&pod.metadata.namespace));
-    let matches = |set: &&Arc<ReplicaSet>| {
-        Selector::from_object(&set.spec.selector)
-            .is_ok_and(|selector| !selector.is_empty() && selector.matches(&pod.metadata.labels))
-    };
-    sets.iter()
-        .filter(matches)
-        .map(|set| ObjectKey::new(set.metadata.namespace.clone(), set.metadata.name.clone()))
-        .collect()
-}
+impl Controller for ReplicationControllerController {
+    fn name(&self) -> &'static str {
+        "replicationcontroller-controller"
+    }
 
-fn claim(set: &ReplicaSet, selector: &Selector, view: &View<'_>, plan: &mut Plan) -> Vec<Arc<Pod>> {
-    let claim = Claim { owner: &set.metadata, owner_kind: REPLICA_SETS, selector, of: PODS };
-    let mut owned = Vec::new();
-    for pod in view.pods.list(Some(&set.metadata.namespace)) {
-        match claim.verdict(&pod.metadata) {
-            Verdict::Mine => owned.push(pod),
-            Verdict::Adopt(write) if !pod.is_terminal() => {
-                plan.push(*write);
-                owned.push(pod);
+    fn account(&self) -> &'static str {
+        "replication-controller"
+    }
+
+    fn watches(&self) -> &'static [KindId] {
+        &[KindId::ReplicationController, KindId::Pod]
+    }
+
+    fn keys(&self, change: &Changed, view: &View<'_>) -> Vec<ObjectKey> {
+        match change {
+            Changed::ReplicationController { key, .. } => vec![key.clone()],
+            Changed::Pod { old, new, .. } => {
+                let meta = |pod: &Option<Arc<Pod>>| pod.as_ref().map(|pod| pod.metadata.clone());
+                let (old, new) = (meta(old), meta(new));
+                pods::concerned(old.as_ref(), new.as_ref(), "ReplicationController", |orphan| {
+                    let owners = view.replication_controllers.list(Some(&orphan.namespace));
+                    let owners = owners
+                        .iter()
+                        .map(|owner| (&owner.metadata, Selector::from_map(&owner.spec.selector)));
+                    pods::matching(orphan, owners)
+                })
             }
-            Verdict::Release(write) => plan.push(*write),
-            Verdict::Adopt(_) | Verdict::NotMine => {}
+            _ => Vec::new(),
         }
     }
-    owned
+
+    fn reconcile(&self, view: &View<'_>, key: &ObjectKey, context: &Context) -> Plan {
+        match view.replication_controllers.get(&key.namespace, &key.name) {
+            Some(owner) => reconcile(REPLICATION_CONTROLLERS, &as_set(&owner), view, context),
+            None => Plan::nothing(),
+        }
+    }
 }
 
-fn is_active(pod: &Pod) -> bool {
-    !pod.is_terminal() && pod.metadata.deletion_timestamp.is_none()
+fn as_set(owner: &ReplicationController) -> ReplicaSet {
+    let spec = ReplicaSetSpec {
+        replicas: owner.spec.replicas,
+        selector: json!({"matchLabels": owner.spec.selector}),
+        template: owner.spec.template.clone(),
+        min_ready_seconds: owner.spec.min_ready_seconds,
+    };
+    ReplicaSet { metadata: owner.metadata.clone(), spec, status: owner.status.clone() }
 }
 
-fn scale(set: &ReplicaSet, owned: &[Arc<Pod>], view: &View<'_>, plan: &mut Plan) {
+fn read(selector: &Value) -> Selector {
+    Selector::from_object(selector).unwrap_or_else(|_| Selector::nothing())
+}
+
+fn reconcile(of: Resource, set: &ReplicaSet, view: &View<'_>, context: &Context) -> Plan {
+    let Ok(selector) = Selector::from_object(&set.spec.selector) else {
+        return Plan::waiting("a selector that can be parsed");
+    };
+    let mut plan = Plan::nothing();
+    let owned = pods::claim((of, &set.metadata), &selector, view, &mut plan, |pod| !pod.is_terminal());
+    if set.metadata.deletion_timestamp.is_none() {
+        scale(of, set, &owned, view, &mut plan);
+    }
+    update_status(of, set, &owned, context, &mut plan);
+    plan
+}
+
+fn scale(of: Resource, set: &ReplicaSet, owned: &[Arc<Pod>], view: &View<'_>, plan: &mut Plan) {
     let active: Vec<&Arc<Pod>> = owned.iter().filter(|pod| is_active(pod)).collect();
     let wanted = usize::try_from(set.replicas()).unwrap_or(0);
-    let about = reference(REPLICA_SETS, &set.metadata);
+    let about = reference(of, &set.metadata);
     if active.len() < wanted {
-        let pod = pod_from_template(set);
+        let mut pod = pod_from_template(&set.spec.template, of, &set.metadata);
+        pod["metadata"]["generateName"] = format!("{}-", set.metadata.name).into();
         for _ in 0..(wanted - active.len()).min(BURST_MAX) {
             plan.push(
                 Write::create(PODS, &set.metadata.namespace, pod.clone())
@@ -127,20 +153,6 @@ fn scale(set: &ReplicaSet, owned: &[Arc<Pod>], view: &View<'_>, plan: &mut Plan)
             );
         }
     }
-}
-
-fn pod_from_template(set: &ReplicaSet) -> Value {
-    let template = &set.spec.template;
-    let mut metadata = Map::new();
-    for key in ["labels", "annotations", "finalizers"] {
-        if let Some(value) = template["metadata"].get(key) {
-            metadata.insert(key.to_owned(), value.clone());
-        }
-    }
-    metadata.insert("generateName".to_owned(), format!("{}-", set.metadata.name).into());
-    metadata.insert("namespace".to_owned(), set.metadata.namespace.as_str().into());
-    metadata.insert("ownerReferences".to_owned(), json!([owner_reference(REPLICA_SETS, &set.metadata)]));
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
 }
 
 /// The pods whose loss hurts least, in upstream's order: unassigned, not running, not ready, cheap by annotation, on crowded
@@ -205,20 +217,11 @@ fn related_pods_per_node(set: &ReplicaSet, view: &View<'_>) -> BTreeMap<String, 
     counts
 }
 
-fn ready_since(pod: &Pod) -> Option<Time> {
-    pod.status.condition("Ready").filter(|condition| condition.is_true()).and_then(|c| c.last_transition_time)
-}
-
-/// When the pod counts as available: ready for `min_ready_s`. None while it is not ready.
-pub(crate) fn available_at(pod: &Pod, min_ready_s: i64) -> Option<Time> {
-    ready_since(pod).map(|since| Time(since.0 + min_ready_s))
-}
-
-fn update_status(set: &ReplicaSet, owned: &[Arc<Pod>], context: &Context, plan: &mut Plan) {
+fn update_status(of: Resource, set: &ReplicaSet, owned: &[Arc<Pod>], context: &Context, plan: &mut Plan) {
     let template_labels = Selector::from_map(&set.spec.template["metadata"]["labels"]);
     let mut status = ReplicaSetStatus {
         observed_generation: set.metadata.generation,
-        terminating_replicas: Some(0),
+        terminating_replicas: (of == REPLICA_SETS).then_some(0),
         conditions: set.status.conditions.clone(),
         ..ReplicaSetStatus::default()
     };
@@ -234,20 +237,15 @@ fn update_status(set: &ReplicaSet, owned: &[Arc<Pod>], context: &Context, plan: 
         }
         status.replicas += 1;
         status.fully_labeled_replicas += i64::from(template_labels.matches(&pod.metadata.labels));
-        if let Some(at) = available_at(pod, set.spec.min_ready_seconds) {
-            status.ready_replicas += 1;
-            if at <= context.now {
-                status.available_replicas += 1;
-            } else {
-                plan.requeue(at);
-            }
-        }
+        status.ready_replicas += i64::from(ready_since(pod).is_some());
+        let available = is_available(pod, set.spec.min_ready_seconds, context.now, plan);
+        status.available_replicas += i64::from(available);
     }
     set_failure_condition(&mut status.conditions, context);
     if status != set.status {
         let meta = &set.metadata;
         let patch = json!({"status": status_patch(&status)});
-        plan.push(Write::merge(REPLICA_SETS, &meta.namespace, &meta.name, "status", patch));
+        plan.push(Write::merge(of, &meta.namespace, &meta.name, "status", patch));
     }
 }
 

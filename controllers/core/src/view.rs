@@ -1,8 +1,14 @@
 //! What controllers see: the cached kinds, through one small trait.
 
-use crate::api::{ConfigMap, Deployment, Endpoints, Lease, Namespace, ReplicaSet, ServiceAccount};
+use crate::api::{
+    ConfigMap, ControllerRevision, CronJob, DaemonSet, Deployment, Endpoints, Job, Lease, Namespace,
+    PersistentVolume, PersistentVolumeClaim, PodDisruptionBudget, ReplicaSet, ReplicationController,
+    ResourceQuota, ServiceAccount, StatefulSet, StorageClass,
+};
 use kedge_api::{EndpointSlice, Node, Pod, Service};
 use kedge_machinery::{ObjectCache, ObjectKey};
+use serde::Deserialize;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Objects of one kind, by key and by namespace.
@@ -41,6 +47,39 @@ macro_rules! kinds {
         pub enum Changed {
             $($kind { key: ObjectKey, old: Option<Arc<$kind>>, new: Option<Arc<$kind>> },)*
         }
+
+        /// Every kind in memory: what the controllers are shown where no server runs, in tests and in the simulation.
+        #[derive(Debug, Default)]
+        pub struct Objects {
+            $(pub $field: ObjectCache<$kind>,)*
+        }
+
+        impl Objects {
+            pub fn view(&self) -> View<'_> {
+                View { $($field: &self.$field,)* }
+            }
+
+            /// Puts an object in place, or takes it away (None). Kinds that no controller reads change nothing.
+            pub fn set(
+                &mut self,
+                kind: &str,
+                key: ObjectKey,
+                object: Option<&Value>,
+            ) -> Result<Option<Changed>, serde_json::Error> {
+                match kind {
+                    $(stringify!($kind) => {
+                        let old = self.$field.get(&key);
+                        match object {
+                            Some(object) => self.$field.apply(key.clone(), $kind::deserialize(object)?),
+                            None => self.$field.delete(&key),
+                        }
+                        let new = self.$field.get(&key);
+                        Ok(Some(Changed::$kind { key, old, new }))
+                    })*
+                    _ => Ok(None),
+                }
+            }
+        }
     };
 }
 
@@ -56,4 +95,15 @@ kinds! {
     service_accounts: ServiceAccount;
     config_maps: ConfigMap;
     leases: Lease;
+    replication_controllers: ReplicationController;
+    controller_revisions: ControllerRevision;
+    daemon_sets: DaemonSet;
+    stateful_sets: StatefulSet;
+    jobs: Job;
+    cron_jobs: CronJob;
+    claims: PersistentVolumeClaim;
+    volumes: PersistentVolume;
+    storage_classes: StorageClass;
+    budgets: PodDisruptionBudget;
+    quotas: ResourceQuota;
 }

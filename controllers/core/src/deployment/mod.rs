@@ -17,9 +17,10 @@ use crate::Controller;
 use crate::api::{Deployment, ReplicaSet};
 use crate::owners::{Claim, Verdict};
 use crate::plan::{Context, Plan, Write, reference};
+use crate::share::share;
 use crate::view::{Changed, KindId, View};
 use kedge_api::resource::{DEPLOYMENTS, REPLICA_SETS};
-use kedge_api::{IntOrString, ObjectMeta, Pod, Selector};
+use kedge_api::{ObjectMeta, Pod, Selector};
 use kedge_machinery::ObjectKey;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -180,19 +181,6 @@ fn possible_owners(set: &ObjectMeta, view: &View<'_>) -> Vec<ObjectKey> {
         .filter(matches)
         .map(|d| ObjectKey::new(d.metadata.namespace.clone(), d.metadata.name.clone()))
         .collect()
-}
-
-/// `25%` or a number, of `total`.
-fn share(value: Option<&IntOrString>, total: i64, round_up: bool) -> i64 {
-    match value {
-        None => 0,
-        Some(IntOrString::Int(number)) => i64::from(*number),
-        Some(IntOrString::String(text)) => {
-            let percent: i64 = text.strip_suffix('%').and_then(|digits| digits.parse().ok()).unwrap_or(0);
-            let product = percent * total;
-            if round_up { product.div_euclid(100) + i64::from(product % 100 != 0) } else { product / 100 }
-        }
-    }
 }
 
 /// Sets the size of a ReplicaSet, with the annotations that let a later scaling be shared out, and tells of it.

@@ -5,6 +5,7 @@ use crate::EventSpec;
 use crate::api::{Deployment, ReplicaSet};
 use crate::owners::owner_reference;
 use crate::plan::{Context, Plan, Write};
+use crate::template::{normalized, template_hash};
 use kedge_api::resource::{DEPLOYMENTS, REPLICA_SETS};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -26,14 +27,6 @@ pub fn same_template(deployment: &Deployment, set: &ReplicaSet) -> bool {
         labels.remove(HASH_LABEL);
     }
     normalized(theirs) == normalized(deployment.spec.template.clone())
-}
-
-/// `creationTimestamp: null` and empty maps mean nothing.
-fn normalized(mut template: Value) -> Value {
-    if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.retain(|_, value| !value.is_null() && value.as_object().is_none_or(|map| !map.is_empty()));
-    }
-    template
 }
 
 /// Brings the new set's annotations up to date, or makes it.
@@ -189,17 +182,4 @@ fn status_is_complete(scene: &Scene) -> bool {
         && status.replicas == wanted
         && status.available_replicas == wanted
         && status.observed_generation >= scene.deployment.metadata.generation
-}
-
-/// A name part out of the template, in an alphabet without vowels and look-alikes. Stable over restarts and releases: the
-/// name of a ReplicaSet is how it is found again.
-fn template_hash(template: &Value, collisions: i64) -> String {
-    const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut text = normalized(template.clone()).to_string();
-    if collisions > 0 {
-        text.push_str(&collisions.to_string());
-    }
-    let hash =
-        text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    hash.to_string().bytes().map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()])).collect()
 }

@@ -1,25 +1,14 @@
 //! A deployment's rollout as a script: the controllers against a small cluster in memory.
 
 use super::*;
-use crate::api::*;
-use crate::plan::Op;
+use crate::plan::{Op, merge};
 use crate::replicaset::ReplicaSetController;
-use kedge_api::{EndpointSlice, Node, Service, Time};
-use kedge_machinery::ObjectCache;
+use crate::view::Objects;
+use kedge_api::Time;
 
 #[derive(Default)]
 struct Cluster {
-    pods: ObjectCache<Pod>,
-    nodes: ObjectCache<Node>,
-    services: ObjectCache<Service>,
-    endpoint_slices: ObjectCache<EndpointSlice>,
-    endpoints: ObjectCache<Endpoints>,
-    deployments: ObjectCache<Deployment>,
-    replica_sets: ObjectCache<ReplicaSet>,
-    namespaces: ObjectCache<Namespace>,
-    service_accounts: ObjectCache<ServiceAccount>,
-    config_maps: ObjectCache<ConfigMap>,
-    leases: ObjectCache<Lease>,
+    objects: Objects,
     now: i64,
     made: u32,
     pods_most: usize,
@@ -31,25 +20,9 @@ fn key(name: &str) -> ObjectKey {
 }
 
 impl Cluster {
-    fn view(&self) -> View<'_> {
-        View {
-            pods: &self.pods,
-            nodes: &self.nodes,
-            services: &self.services,
-            endpoint_slices: &self.endpoint_slices,
-            endpoints: &self.endpoints,
-            deployments: &self.deployments,
-            replica_sets: &self.replica_sets,
-            namespaces: &self.namespaces,
-            service_accounts: &self.service_accounts,
-            config_maps: &self.config_maps,
-            leases: &self.leases,
-        }
-    }
-
     fn deploy(&mut self, spec: Value) {
-        let generation = self.deployments.get(&key("web")).map_or(1, |d| d.metadata.generation + 1);
-        let standing = self.deployments.get(&key("web"));
+        let generation = self.objects.deployments.get(&key("web")).map_or(1, |d| d.metadata.generation + 1);
+        let standing = self.objects.deployments.get(&key("web"));
         let mut object = json!({
             "metadata": {"name": "web", "namespace": "d", "uid": "web", "generation": generation},
             "spec": spec,
@@ -58,7 +31,7 @@ impl Cluster {
             object["status"] = json!(standing.status);
             object["metadata"]["annotations"] = json!(standing.metadata.annotations);
         }
-        self.deployments.apply(key("web"), serde_json::from_value(object).unwrap());
+        self.objects.deployments.apply(key("web"), serde_json::from_value(object).unwrap());
     }
 
     /// Performs a plan the way the server would.
@@ -68,8 +41,10 @@ impl Cluster {
             match write.op {
                 Op::Create(object) => self.create(object),
                 Op::Patch { name, patch, .. } => self.patch(write.of.kind, &name, &patch),
-                Op::Delete { name, .. } if write.of == REPLICA_SETS => self.replica_sets.delete(&key(&name)),
-                Op::Delete { name, .. } => self.pods.delete(&key(&name)),
+                Op::Delete { name, .. } if write.of == REPLICA_SETS => {
+                    self.objects.replica_sets.delete(&key(&name))
+                }
+                Op::Delete { name, .. } => self.objects.pods.delete(&key(&name)),
                 Op::Replace { .. } => unreachable!("no replace in a rollout"),
             }
         }
@@ -85,8 +60,10 @@ impl Cluster {
         object["metadata"]["generation"] = 1.into();
         object["metadata"]["creationTimestamp"] = json!(Time(self.now));
         match object["kind"].as_str().unwrap() {
-            "Pod" => self.pods.apply(key(&name), serde_json::from_value(object).unwrap()),
-            "ReplicaSet" => self.replica_sets.apply(key(&name), serde_json::from_value(object).unwrap()),
+            "Pod" => self.objects.pods.apply(key(&name), serde_json::from_value(object).unwrap()),
+            "ReplicaSet" => {
+                self.objects.replica_sets.apply(key(&name), serde_json::from_value(object).unwrap())
+            }
             other => unreachable!("{other}"),
         }
     }
@@ -99,12 +76,12 @@ impl Cluster {
         }
         match kind {
             "Deployment" => {
-                let object = merged(&*self.deployments.get(&key(name)).unwrap(), patch);
-                self.deployments.apply(key(name), object);
+                let object = merged(&*self.objects.deployments.get(&key(name)).unwrap(), patch);
+                self.objects.deployments.apply(key(name), object);
             }
             "ReplicaSet" => {
-                let object = merged(&*self.replica_sets.get(&key(name)).unwrap(), patch);
-                self.replica_sets.apply(key(name), object);
+                let object = merged(&*self.objects.replica_sets.get(&key(name)).unwrap(), patch);
+                self.objects.replica_sets.apply(key(name), object);
             }
             other => unreachable!("{other}"),
         }
@@ -112,30 +89,31 @@ impl Cluster {
 
     /// Lets one pod get ready; false when all are.
     fn start_one(&mut self) -> bool {
-        let Some(pod) = self.pods.list().into_iter().find(|pod| !pod.is_ready()) else {
+        let Some(pod) = self.objects.pods.list().into_iter().find(|pod| !pod.is_ready()) else {
             return false;
         };
         let mut pod = (*pod).clone();
         pod.status = serde_json::from_value(json!({"phase": "Running", "conditions": [
             {"type": "Ready", "status": "True", "lastTransitionTime": Time(self.now)}]}))
         .unwrap();
-        self.pods.apply(key(&pod.metadata.name.clone()), pod);
+        self.objects.pods.apply(key(&pod.metadata.name.clone()), pod);
         true
     }
 
     fn settle(&mut self) {
         for _ in 0..50 {
             let context = Context { now: Time(self.now), last_failure: None };
-            let plan = DeploymentController.reconcile(&self.view(), &key("web"), &context);
+            let plan = DeploymentController.reconcile(&self.objects.view(), &key("web"), &context);
             let mut writes = plan.writes.len();
             self.perform(plan);
-            for set in self.replica_sets.list() {
-                let plan = ReplicaSetController.reconcile(&self.view(), &key(&set.metadata.name), &context);
+            for set in self.objects.replica_sets.list() {
+                let plan =
+                    ReplicaSetController.reconcile(&self.objects.view(), &key(&set.metadata.name), &context);
                 writes += plan.writes.len();
                 self.perform(plan);
             }
-            let ready = self.pods.list().iter().filter(|pod| pod.is_ready()).count();
-            self.pods_most = self.pods_most.max(self.pods.len());
+            let ready = self.objects.pods.list().iter().filter(|pod| pod.is_ready()).count();
+            self.pods_most = self.pods_most.max(self.objects.pods.len());
             self.ready_least = self.ready_least.min(ready);
             if writes == 0 {
                 return;
@@ -146,8 +124,8 @@ impl Cluster {
 
     fn roll_out(&mut self) {
         self.settle();
-        self.pods_most = self.pods.len();
-        self.ready_least = self.pods.list().iter().filter(|pod| pod.is_ready()).count();
+        self.pods_most = self.objects.pods.len();
+        self.ready_least = self.objects.pods.list().iter().filter(|pod| pod.is_ready()).count();
         for _ in 0..200 {
             self.now += 1;
             if !self.start_one() {
@@ -159,7 +137,7 @@ impl Cluster {
     }
 
     fn sizes(&self) -> String {
-        let sets = self.replica_sets.list();
+        let sets = self.objects.replica_sets.list();
         let mut sizes: Vec<(i64, String)> = sets
             .iter()
             .map(|set| (set.annotation(REVISION).unwrap().parse().unwrap(), set.replicas().to_string()))
@@ -169,26 +147,8 @@ impl Cluster {
     }
 
     fn reason(&self, kind: &str) -> String {
-        let deployment = self.deployments.get(&key("web")).unwrap();
+        let deployment = self.objects.deployments.get(&key("web")).unwrap();
         deployment.condition(kind).map_or(String::new(), |condition| condition.reason.clone())
-    }
-}
-
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(fields) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in fields {
-        match value {
-            Value::Null => {
-                target.as_object_mut().unwrap().remove(key);
-            }
-            value => merge(&mut target[key.as_str()], value),
-        }
     }
 }
 
@@ -273,15 +233,4 @@ fn old_sets_beyond_the_limit_go() {
         cluster.settle();
     }
     assert_eq!(cluster.sizes(), "3:0 4:1");
-}
-
-#[test]
-fn shares() {
-    let check = |value: IntOrString, total, up, expected| {
-        assert_eq!(share(Some(&value), total, up), expected, "{value}")
-    };
-    check(IntOrString::String("25%".into()), 10, true, 3);
-    check(IntOrString::String("25%".into()), 10, false, 2);
-    check(IntOrString::Int(2), 10, true, 2);
-    assert_eq!(share(None, 10, true), 0);
 }

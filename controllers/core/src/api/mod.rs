@@ -15,6 +15,26 @@ macro_rules! kinds {
     };
 }
 
+macro_rules! objects {
+    ($($kind:ty),*) => {
+        $(impl kedge_api::Object for $kind {
+            fn meta(&self) -> &kedge_api::ObjectMeta {
+                &self.metadata
+            }
+        })*
+    };
+}
+
+mod apps;
+mod batch;
+mod policy;
+mod storage;
+
+pub use apps::*;
+pub use batch::*;
+pub use policy::*;
+pub use storage::*;
+
 kinds! {
     Deployment { metadata: ObjectMeta, spec: DeploymentSpec, status: DeploymentStatus, }
     DeploymentSpec {
@@ -86,16 +106,6 @@ fn root_ca_only<'de, D: serde::Deserializer<'de>>(
     }
     data.retain(|key, _| key == ROOT_CA_KEY);
     Ok(data)
-}
-
-macro_rules! objects {
-    ($($kind:ty),*) => {
-        $(impl kedge_api::Object for $kind {
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-        })*
-    };
 }
 
 objects!(Deployment, ReplicaSet, Namespace, ServiceAccount, ConfigMap, Endpoints, Lease);
