@@ -7,10 +7,12 @@
 
 pub mod api;
 pub mod cluster;
+pub mod daemonset;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod garbage;
+mod history;
 pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
@@ -51,6 +53,7 @@ pub fn controllers(settings: &Settings) -> Vec<Box<dyn Controller>> {
         Box::new(deployment::DeploymentController),
         Box::new(replicaset::ReplicaSetController),
         Box::new(replicaset::ReplicationControllerController),
+        Box::new(daemonset::DaemonSetController::default()),
         Box::new(endpointslice::EndpointSliceController),
         Box::new(endpoints::EndpointsController),
         Box::new(service_account::ServiceAccountController),
