@@ -25,6 +25,7 @@ pub mod root_ca;
 pub mod service_account;
 mod service_pods;
 mod share;
+pub mod statefulset;
 mod template;
 pub mod view;
 pub mod volume_protection;
@@ -54,6 +55,7 @@ pub fn controllers(settings: &Settings) -> Vec<Box<dyn Controller>> {
         Box::new(replicaset::ReplicaSetController),
         Box::new(replicaset::ReplicationControllerController),
         Box::new(daemonset::DaemonSetController::default()),
+        Box::new(statefulset::StatefulSetController),
         Box::new(endpointslice::EndpointSliceController),
         Box::new(endpoints::EndpointsController),
         Box::new(service_account::ServiceAccountController),
