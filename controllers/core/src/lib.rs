@@ -13,6 +13,7 @@ pub mod endpoints;
 pub mod endpointslice;
 pub mod garbage;
 mod history;
+pub mod job;
 pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
@@ -27,6 +28,7 @@ mod service_pods;
 mod share;
 pub mod statefulset;
 mod template;
+pub mod ttl_after_finished;
 pub mod view;
 pub mod volume_protection;
 
@@ -56,6 +58,8 @@ pub fn controllers(settings: &Settings) -> Vec<Box<dyn Controller>> {
         Box::new(replicaset::ReplicationControllerController),
         Box::new(daemonset::DaemonSetController::default()),
         Box::new(statefulset::StatefulSetController),
+        Box::new(job::JobController),
+        Box::new(ttl_after_finished::TtlAfterFinished),
         Box::new(endpointslice::EndpointSliceController),
         Box::new(endpoints::EndpointsController),
         Box::new(service_account::ServiceAccountController),
