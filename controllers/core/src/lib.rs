@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod cluster;
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod endpoints;
@@ -59,6 +60,7 @@ pub fn controllers(settings: &Settings) -> Vec<Box<dyn Controller>> {
         Box::new(daemonset::DaemonSetController::default()),
         Box::new(statefulset::StatefulSetController),
         Box::new(job::JobController),
+        Box::new(cronjob::CronJobController),
         Box::new(ttl_after_finished::TtlAfterFinished),
         Box::new(endpointslice::EndpointSliceController),
         Box::new(endpoints::EndpointsController),
