@@ -1,5 +1,6 @@
 //! All cores in one thread under virtual time.
 
+pub mod controllers;
 pub mod pod;
 pub mod random;
 pub mod scheduler;

@@ -10,8 +10,12 @@ const STORE_STEPS: usize = 200;
 
 type Run = fn(u64) -> Result<(), String>;
 
-const WORLDS: [(&str, Run); 3] =
-    [("pod", kedge_sim::pod::run), ("scheduler", kedge_sim::scheduler::run), ("store", store)];
+const WORLDS: [(&str, Run); 4] = [
+    ("controllers", kedge_sim::controllers::run),
+    ("pod", kedge_sim::pod::run),
+    ("scheduler", kedge_sim::scheduler::run),
+    ("store", store),
+];
 
 fn store(seed: u64) -> Result<(), String> {
     kedge_sim::store::run(seed, STORE_STEPS)
