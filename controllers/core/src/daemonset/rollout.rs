@@ -20,8 +20,11 @@ fn max_unavailable(scene: &Scene, desired: i64) -> i64 {
     if most == 0 && max_surge(scene, desired) == 0 { 1 } else { most }
 }
 
+/// The new and the old pod of a node.
+type Pair<'a> = (Option<&'a Arc<Pod>>, Option<&'a Arc<Pod>>);
+
 /// A node's living pods; None when there are more than one old and one new, which is for the other loop to clean up.
-fn pair<'a>(scene: &Scene, pods: &'a [Arc<Pod>]) -> Option<(Option<&'a Arc<Pod>>, Option<&'a Arc<Pod>>)> {
+fn pair<'a>(scene: &Scene, pods: &'a [Arc<Pod>]) -> Option<Pair<'a>> {
     let living = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let (new, old): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) = living.partition(|pod| scene.is_updated(pod));
     (new.len() <= 1 && old.len() <= 1).then(|| (new.first().copied(), old.first().copied()))
