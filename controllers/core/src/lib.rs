@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod garbage;
@@ -62,6 +63,7 @@ pub fn controllers(settings: &Settings) -> Vec<Box<dyn Controller>> {
         Box::new(job::JobController),
         Box::new(cronjob::CronJobController),
         Box::new(ttl_after_finished::TtlAfterFinished),
+        Box::new(disruption::DisruptionController),
         Box::new(endpointslice::EndpointSliceController),
         Box::new(endpoints::EndpointsController),
         Box::new(service_account::ServiceAccountController),

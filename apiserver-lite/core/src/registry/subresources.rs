@@ -193,6 +193,9 @@ pub fn evict(call: &Call<'_>, eviction: &Value) -> Result<Step, ApiError> {
     let mut step = delete::delete(call, &options)?;
     step.reply.code = 201;
     step.reply.body = Body::Plain(success(201));
+    if let Some(txn) = &mut step.txn {
+        tell_disruption(call, txn);
+    }
     if let ([budget], Some(txn)) = (budgets.as_slice(), &mut step.txn) {
         spend(call, budget, txn)?;
     }
@@ -236,6 +239,21 @@ fn check_budget(budget: &Value, pod: &Value) -> Result<(), ApiError> {
             "Cannot evict pod as it would violate the pod's disruption budget.",
         )
     })
+}
+
+/// A pod that goes slowly says who sent it away; failure policies of Jobs ask.
+fn tell_disruption(call: &Call<'_>, txn: &mut kedge_store::Txn) {
+    for op in &mut txn.ops {
+        let kedge_store::Op::Put { value, .. } = op else { continue };
+        let Ok(mut pod) = serde_json::from_slice::<Value>(value) else { continue };
+        set_condition(&mut pod, "DisruptionTarget", &call.now.to_string());
+        let conditions = pod["status"]["conditions"].as_array_mut().into_iter().flatten();
+        for condition in conditions.filter(|condition| condition["type"] == "DisruptionTarget") {
+            condition["reason"] = "EvictionByEvictionAPI".into();
+            condition["message"] = "Eviction API: evicting".into();
+        }
+        *value = super::encode::Encoded::of(&pod).bytes;
+    }
 }
 
 /// Takes one disruption from the budget in the same transaction as the deletion.
