@@ -6,6 +6,7 @@
 mod certificates;
 mod defaults;
 mod lifecycle;
+mod limit_ranger;
 mod node_restriction;
 mod priority;
 mod runtime_class;
@@ -58,7 +59,7 @@ trait Plugin: Sync {
 
 const CHAIN: &[&dyn Plugin] = &[
     &lifecycle::NamespaceLifecycle,
-    // LimitRanger
+    &limit_ranger::LimitRanger,
     &service_account::ServiceAccount,
     &node_restriction::NodeRestriction,
     &tolerations::TaintNodesByCondition,
@@ -66,7 +67,7 @@ const CHAIN: &[&dyn Plugin] = &[
     &priority::Priority,
     &tolerations::DefaultTolerationSeconds,
     &defaults::DefaultStorageClass,
-    // StorageObjectInUseProtection: with the controllers that take its finalizers off again
+    // StorageObjectInUseProtection: the strategies of claims and volumes put its finalizers on
     // PersistentVolumeClaimResize
     &runtime_class::RuntimeClass,
     &certificates::CertificateApproval,
