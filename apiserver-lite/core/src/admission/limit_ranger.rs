@@ -3,7 +3,7 @@
 use super::{Operation, Plugin, Request, text};
 use crate::status::ApiError;
 use kedge_api::Quantity;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 pub struct LimitRanger;
@@ -214,6 +214,7 @@ fn check_claim(limits: &Value, asked: &Asked, wrong: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn container(requests: Value, limits: Value) -> Value {
         json!({"name": "c", "resources": {"requests": requests, "limits": limits}})
