@@ -143,7 +143,7 @@ mod tests {
         cluster.news();
         cluster.pod_status("d", "p", "Succeeded", false).unwrap();
         let change = cluster.news().pop().unwrap();
-        assert_eq!(ClaimProtection.keys(&change, &cluster.objects.view()), [key.clone()]);
+        assert_eq!(ClaimProtection.keys(&change, &cluster.objects.view()), std::slice::from_ref(&key));
         cluster.settle(&ClaimProtection, &key).unwrap();
         assert!(!claim_is_there(&cluster));
     }
