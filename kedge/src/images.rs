@@ -34,11 +34,15 @@ pub fn run(site: &SiteOptions, command: &ImageCommand) -> Outcome {
     }
 }
 
-/// Imports a tar stream; returns the images' names.
+/// Imports a tar stream; returns the names that it gives its images, or the id of one without a name.
 pub async fn import(store: &Arc<Store>, from: impl Read + Send + 'static) -> Result<Vec<String>, String> {
     let images =
         store.import(from, ImportOptions::default()).await.map_err(|error| Failure::of(&error).text)?;
-    Ok(images.into_iter().map(|image| image.repo_tags.into_iter().next().unwrap_or(image.id)).collect())
+    let names = images.into_iter().flat_map(|image| match image.repo_tags.is_empty() {
+        true => vec![image.id],
+        false => image.repo_tags,
+    });
+    Ok(names.collect())
 }
 
 fn open(file: &Path) -> Result<Box<dyn Read + Send>, Failure> {

@@ -30,7 +30,8 @@ pub struct ImportOptions {
 const INDEX_DEPTH_MAX: usize = 3;
 
 impl Store {
-    /// Imports every image of an archive stream (tar, also gzip or zstd). Imported images are pinned.
+    /// Imports every image of an archive stream (tar, also gzip or zstd); returns them with the names that the archive gives
+    /// them. Imported images are pinned.
     pub async fn import(
         self: &Arc<Self>,
         from: impl Read + Send + 'static,
@@ -136,6 +137,9 @@ impl Source {
     }
 }
 
+/// The images of an archive, each with its names there.
+type Named = BTreeMap<Digest, BTreeSet<String>>;
+
 struct Importer<'a> {
     store: &'a Store,
     source: Source,
@@ -146,25 +150,39 @@ struct Importer<'a> {
 impl Importer<'_> {
     fn run(&self) -> Result<Vec<Image>, Error> {
         let limits = &self.store.limits;
-        let ids = if let Some(index) = self.source.read("index.json", limits)? {
+        let named = if let Some(index) = self.source.read("index.json", limits)? {
             self.import_layout(&index)?
         } else if let Some(listing) = self.source.read("manifest.json", limits)? {
             let images = archive::docker_images(&listing, limits)?;
-            images.iter().map(|image| self.import_docker(image)).collect::<Result<BTreeSet<_>, _>>()?
+            let mut named = Named::new();
+            for image in &images {
+                let (id, tags) = self.import_docker(image)?;
+                named.entry(id).or_default().extend(tags);
+            }
+            named
         } else {
             return Err(Error::NotAnArchive);
         };
-        Ok(ids.iter().filter_map(|id| self.store.status(id.as_str())).collect())
+        let images = named.into_iter().filter_map(|(id, tags)| {
+            let mut image = self.store.status(id.as_str())?;
+            // It may have had others before.
+            image.repo_tags.retain(|tag| tags.contains(tag));
+            Some(image)
+        });
+        Ok(images.collect())
     }
 
-    fn import_layout(&self, index: &[u8]) -> Result<BTreeSet<Digest>, Error> {
+    fn import_layout(&self, index: &[u8]) -> Result<Named, Error> {
         let index = archive::layout_index(index, &self.store.limits)?;
-        let mut ids = BTreeSet::new();
+        let mut named = Named::new();
         let mut refusal = None;
         for entry in &index.manifests {
             let name = archive::layout_name(entry, self.options.base.as_deref())?;
             match self.resolve(entry, INDEX_DEPTH_MAX) {
-                Ok((digest, manifest)) => drop(ids.insert(self.import_manifest(digest, manifest, name)?)),
+                Ok((digest, manifest)) => {
+                    let (id, tags) = self.import_manifest(digest, manifest, name)?;
+                    named.entry(id).or_default().extend(tags);
+                }
                 // Of several platforms side by side, one is enough.
                 Err(Error::Refused(images::Error::Platform(platform))) => {
                     refusal = Some(images::Error::Platform(platform));
@@ -172,10 +190,10 @@ impl Importer<'_> {
                 Err(error) => return Err(error),
             }
         }
-        match (ids.is_empty(), refusal) {
+        match (named.is_empty(), refusal) {
             (true, Some(refusal)) => Err(refusal.into()),
             (true, None) => Err(Error::Missing("manifests in index.json".to_owned())),
-            (false, _) => Ok(ids),
+            (false, _) => Ok(named),
         }
     }
 
@@ -209,7 +227,7 @@ impl Importer<'_> {
         digest: Digest,
         manifest: Manifest,
         name: Option<Reference>,
-    ) -> Result<Digest, Error> {
+    ) -> Result<(Digest, BTreeSet<String>), Error> {
         let config_key = blob_key(&manifest.config.digest);
         let (_, config) = self.store_config(&config_key, Some(&manifest.config.digest))?;
         let arrived = Arrived {
@@ -229,7 +247,7 @@ impl Importer<'_> {
     }
 
     /// `docker save` has no manifest of its own: one is made of what the archive holds.
-    fn import_docker(&self, image: &DockerImage) -> Result<Digest, Error> {
+    fn import_docker(&self, image: &DockerImage) -> Result<(Digest, BTreeSet<String>), Error> {
         let (config_descriptor, config) = self.store_config(&normal(&image.config)?, None)?;
         let layers = image.layers.iter().map(|layer| self.store_layer(&normal(layer)?, None));
         let manifest = Manifest {
@@ -273,7 +291,9 @@ impl Importer<'_> {
         Ok(descriptor(&format!("{}{suffix}", manifest::OCI_LAYER), digest, size))
     }
 
-    fn install(&self, arrived: Arrived) -> Result<Digest, Error> {
+    /// The image's id, and its names in this archive.
+    fn install(&self, arrived: Arrived) -> Result<(Digest, BTreeSet<String>), Error> {
+        let tags = arrived.tags.clone();
         let chains = arrived.chains()?;
         let layers = arrived.manifest.layers.iter().zip(&chains).map(|(layer, chain)| {
             if self.store.has_layer(chain) {
@@ -282,7 +302,7 @@ impl Importer<'_> {
             self.store.prepare_layer(self.store.blobs.open_blob(&layer.digest)?).map(Some)
         });
         let prepared = layers.collect::<Result<Vec<Option<Prepared>>, Error>>()?;
-        self.store.install(arrived, prepared, self.incoming)
+        Ok((self.store.install(arrived, prepared, self.incoming)?, tags))
     }
 }
 

@@ -129,6 +129,8 @@ async fn docker_save_is_imported() {
     assert_eq!(images[0].repo_tags, ["a.b/c:2", "docker.io/library/nginx:latest"]);
     assert_eq!(images[0].id, digest(&config(&[&base, &top])).to_string());
     assert_eq!((images[0].uid, images[0].pinned), (Some(65532), true));
+    let again = world.import(docker_archive(&["d.e/f:3"], &[&base, &top])).await.unwrap();
+    assert_eq!((&again[0].id, again[0].repo_tags.as_slice()), (&images[0].id, &["d.e/f:3".to_owned()][..]));
     world.reopen();
     let plan = world.store.mount_plan("nginx:latest").await.unwrap();
     assert_eq!(plan.image_ref, images[0].id);
