@@ -24,6 +24,7 @@ impl Cri {
             }
         }
         self.remove_stray_layers()?;
+        self.remove_stray_groups().await?;
         self.hold_images();
         let ids: Vec<String> = lock(&self.state).sandboxes.keys().cloned().collect();
         let kept = self.network.retain(&ids).await;
@@ -119,14 +120,28 @@ impl Cri {
                     .flatten()
                     .map(|entry| entry.file_name().to_string_lossy().into_owned());
                 for leaf in names.chain([record.id]).filter(|name| name.len() == 64) {
-                    cri.cgroups.kill(&pod.below(&leaf))?;
-                    cri.cgroups.remove(&pod.below(&leaf))?;
+                    cri.cgroups.kill_and_remove(&pod.below(&leaf))?;
                 }
             }
             mounts::unmount(&directory.join("shm"));
             fs::remove_dir_all(&directory)
         });
         cleared.await?.map_err(internal("clear a dead pod's folder"))
+    }
+
+    /// Groups of pods without a sandbox, with whatever still runs in them. Nobody makes any before the runtime is open.
+    async fn remove_stray_groups(self: &Arc<Self>) -> Result<()> {
+        let groups =
+            lock(&self.state).sandboxes.values().map(|sandbox| sandbox.group("")).collect::<Vec<_>>();
+        let cri = self.clone();
+        let removed = blocking(move || {
+            for group in cri.cgroups.pods()?.into_iter().filter(|group| !groups.contains(group)) {
+                tracing::warn!(?group, "a pod's cgroup has no sandbox: removing it");
+                cri.cgroups.kill_and_remove(&group)?;
+            }
+            Ok(())
+        });
+        removed.await?.map_err(internal("remove the cgroups of pods that are gone"))
     }
 
     /// Writable layers without a container: the power went out, or the run directory's tmpfs did.

@@ -5,10 +5,14 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kedge_cri_api::LinuxContainerResources;
 use kedge_cri_core::cgroup as plan;
 use kedge_sys::cgroup::{self, Trees};
+
+/// How long a group may be busy after its last process was killed.
+const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 
 pub struct Cgroups {
     trees: Trees,
@@ -188,11 +192,35 @@ impl Cgroups {
         Ok(Entrance { unified, procs: procs.collect::<io::Result<_>>()? })
     }
 
+    /// The groups of all pods, in whatever tree they are.
+    pub fn pods(&self) -> io::Result<Vec<Group>> {
+        let mut found = BTreeSet::new();
+        for root in self.trees.roots() {
+            for class in ["kubepods", "kubepods/burstable", "kubepods/besteffort"] {
+                let Ok(entries) = fs::read_dir(root.join(&self.parent).join(class)) else { continue };
+                for entry in entries {
+                    let name = entry?.file_name();
+                    if name.to_string_lossy().starts_with("pod") {
+                        found.insert(Path::new(class).join(name));
+                    }
+                }
+            }
+        }
+        Ok(found.into_iter().map(Group).collect())
+    }
+
+    fn directories(&self, group: &Group) -> Vec<PathBuf> {
+        self.trees.roots().into_iter().map(|root| self.at(root, group)).collect()
+    }
+
     /// Kills everything in the group and waits until it is gone. Blocks.
     pub fn kill(&self, group: &Group) -> io::Result<()> {
-        let directories: Vec<PathBuf> =
-            self.trees.roots().into_iter().map(|root| self.at(root, group)).collect();
-        cgroup::kill(&directories)
+        cgroup::kill(&self.directories(group))
+    }
+
+    /// The same, and removes the group with all below it. Blocks.
+    pub fn kill_and_remove(&self, group: &Group) -> io::Result<()> {
+        cgroup::kill_and_remove(&self.directories(group), REMOVE_LIMIT)
     }
 
     /// Removes the group from every tree.

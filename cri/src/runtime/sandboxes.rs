@@ -80,11 +80,14 @@ impl Cri {
             .map_err(internal("write sandbox.json"))
     }
 
-    /// Everything up to a running pause that is written down. Blocks.
+    /// Everything up to a running pause that is written down. The first record comes before the cgroup and the process that it
+    /// tells of: a daemon that dies in between leaves nothing that its successor does not find. Blocks.
     fn start_supervisor(&self, sandbox: &Sandbox) -> std::io::Result<OwnedFd> {
-        let config = lock(&sandbox.record).config.clone();
+        let record = lock(&sandbox.record).clone();
+        let config = &record.config;
         records::make_directory(&sandbox.directory)?;
-        write_files(&sandbox.directory, &config)?;
+        records::write_json(&sandbox.directory, "sandbox.json", &record)?;
+        write_files(&sandbox.directory, config)?;
         if config.namespaces.ipc != NamespaceMode::Node {
             mounts::mount_shm(&sandbox.directory.join("shm"))?;
         }
