@@ -127,7 +127,16 @@ impl Lab {
 
     /// Starts a command on the node and leaves it running.
     pub fn node_running(&self, words: &[&str]) -> Child {
-        let mut command = self.enter(&self.node);
+        self.running(&self.node, words)
+    }
+
+    /// The same on the machine next to it.
+    pub fn outside_running(&self, words: &[&str]) -> Child {
+        self.running(&self.outside, words)
+    }
+
+    fn running(&self, holder: &Child, words: &[&str]) -> Child {
+        let mut command = self.enter(holder);
         command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }

@@ -2,6 +2,9 @@
 //! run side by side, since all of them mostly wait.
 
 mod asked;
+mod crashes;
 mod faults;
+mod images;
+mod services;
 mod survival;
 mod traces;
