@@ -3,6 +3,7 @@
 mod background;
 mod check;
 mod components;
+mod config;
 mod control;
 mod embed;
 mod failure;
@@ -21,7 +22,7 @@ mod stop;
 mod version;
 mod why;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use failure::Outcome;
 use options::{Cli, Command};
 use std::process::ExitCode;
@@ -31,8 +32,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
+    match config::parse().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("kedge: {}", failure.text);
@@ -49,6 +49,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Delete(options) => stop::delete(&cli.site, options),
         Command::Status(options) => status::status(&cli.site, options),
         Command::Image(command) => images::run(&cli.site, command),
+        Command::Config(_) => config::print(),
         Command::Version => {
             println!("kedge {}", version::VERSION);
             Ok(())

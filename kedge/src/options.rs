@@ -11,6 +11,9 @@ use std::path::PathBuf;
 pub struct Cli {
     #[command(flatten)]
     pub site: SiteOptions,
+    /// Configuration file; its drop-ins are in the folder of the same name with `.d` [default: /etc/kedge/config.yaml].
+    #[arg(long, env = "KEDGE_CONFIG", global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// How log lines are written.
     #[arg(long, env = "KEDGE_LOG_FORMAT", global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -49,6 +52,8 @@ pub enum Command {
     /// One of the attempts of `check`.
     #[command(hide = true)]
     EnterUserNamespace,
+    /// Print the effective configuration of `start`, and where each value comes from.
+    Config(StartOptions),
     /// Print the version.
     Version,
     /// Run kubectl against this node: `kedge kubectl get pods`.
@@ -129,10 +134,10 @@ pub struct StartOptions {
     #[arg(long, env = "KEDGE_DISABLE", value_delimiter = ',', value_enum, value_name = "LIST")]
     pub disable: Vec<Part>,
     /// Do not touch any kubeconfig but /etc/kubernetes/admin.conf.
-    #[arg(long)]
+    #[arg(long, env = "KEDGE_NO_KUBECONFIG")]
     pub no_kubeconfig: bool,
     /// Seconds to wait for the node to be Ready.
-    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    #[arg(long, env = "KEDGE_WAIT", default_value_t = 120, value_name = "SECONDS")]
     pub wait: u64,
     /// Treat this feature as missing, to see what would follow.
     #[arg(long, value_name = "FEATURE", hide = true)]
@@ -217,7 +222,7 @@ pub struct CheckOptions {
 pub struct ApiserverOptions {
     #[command(flatten)]
     pub server: ServerOptions,
-    #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
+    #[arg(long, env = "KEDGE_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     pub cluster_domain: String,
 }
 
@@ -235,7 +240,7 @@ pub struct ControllersOptions {
     #[command(flatten)]
     pub cluster: ClusterOptions,
     /// The CA that is published in every namespace [default: that of the kubeconfig].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "KEDGE_ROOT_CA_FILE", value_name = "FILE")]
     pub root_ca_file: Option<PathBuf>,
 }
 
@@ -246,17 +251,23 @@ pub struct KubeletOptions {
     #[command(flatten)]
     pub node: NodeOptions,
     /// Parts to leave out: proxy, dns.
-    #[arg(long, value_delimiter = ',', value_enum, value_name = "LIST")]
+    #[arg(long, env = "KEDGE_DISABLE", value_delimiter = ',', value_enum, value_name = "LIST")]
     pub disable: Vec<Part>,
     /// Range of pod addresses.
-    #[arg(long, default_value = "10.244.0.0/16", value_name = "CIDR")]
+    #[arg(long, env = "KEDGE_CLUSTER_CIDR", default_value = "10.244.0.0/16", value_name = "CIDR")]
     pub cluster_cidr: ipnet::Ipv4Net,
     /// Range of service addresses.
-    #[arg(long, default_value = "10.96.0.0/16", value_name = "CIDR")]
+    #[arg(long, env = "KEDGE_SERVICE_CLUSTER_IP_RANGE", default_value = "10.96.0.0/16", value_name = "CIDR")]
     pub service_cluster_ip_range: ipnet::Ipv4Net,
     /// Addresses that pods ask for names.
-    #[arg(long, value_delimiter = ',', default_value = "10.96.0.10", value_name = "IP")]
+    #[arg(
+        long,
+        env = "KEDGE_CLUSTER_DNS",
+        value_delimiter = ',',
+        default_value = "10.96.0.10",
+        value_name = "IP"
+    )]
     pub cluster_dns: Vec<IpAddr>,
-    #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
+    #[arg(long, env = "KEDGE_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     pub cluster_domain: String,
 }

@@ -2,6 +2,7 @@
 //! run side by side, since all of them mostly wait.
 
 mod asked;
+mod configuration;
 mod crashes;
 mod faults;
 mod images;
