@@ -1,7 +1,7 @@
 //! JSON patch (RFC 6902) as upstream's library reads it, which is laxer than the RFC: `replace` may add, `copy` may copy what
 //! is not there, an index may be negative, and whatever precedes the first slash of a path is ignored.
 
-use crate::schema::json::Node;
+use crate::schema::json::{DEPTH_MAX, Node, is_within};
 use serde_json::{Map, Value};
 
 /// One operation. What is missing or wrong shows when it is applied, since the operations before it may not fail.
@@ -44,23 +44,35 @@ pub fn parse(node: Node) -> Result<Vec<Operation>, String> {
     items.into_iter().map(operation).collect()
 }
 
+/// Upstream's limit on what all operations of one patch copy; here it bounds what they move as well, which has to be measured
+/// too.
+const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
+
 /// All operations or none: the document is useless after a failure.
 pub fn apply(document: &mut Value, operations: &[Operation]) -> Result<(), Rejected> {
+    let mut copied = 0;
     for operation in operations {
         let path = Path::parse(operation.path.as_deref().ok_or(Rejected)?)?;
+        // Copies of copies would grow without end, or deeper than any stack.
+        let mut measured = |value: Value| {
+            copied += bytes(&value);
+            let is_shallow = is_within(&value, DEPTH_MAX.saturating_sub(path.parents.len() + 1));
+            if copied > COPIED_BYTES_MAX || !is_shallow { Err(Rejected) } else { Ok(value) }
+        };
         let from = || Path::parse(operation.from.as_deref().ok_or(Rejected)?);
         match operation.op.as_str() {
-            "add" => add(path.container(document)?, &path.key, operation.value.clone())?,
+            "add" => add(path.container(document)?, &path.key, measured(operation.value.clone())?)?,
             "remove" => drop(remove(path.container(document)?, &path.key)?),
-            "replace" => replace(path.container(document)?, &path.key, operation.value.clone())?,
+            "replace" => replace(path.container(document)?, &path.key, measured(operation.value.clone())?)?,
             "move" => {
                 let from = from()?;
-                let value = remove(from.container(document)?, &from.key)?;
+                let value = measured(remove(from.container(document)?, &from.key)?)?;
                 add(path.container(document)?, &path.key, value)?;
             }
             "copy" => {
                 let from = from()?;
                 let value = get(from.container(document)?, &from.key)?.cloned().unwrap_or(Value::Null);
+                let value = measured(value)?;
                 add(path.container(document)?, &path.key, value)?;
             }
             "test" => {
@@ -73,6 +85,16 @@ pub fn apply(document: &mut Value, operations: &[Operation]) -> Result<(), Rejec
         }
     }
     Ok(())
+}
+
+/// About the length of its JSON text.
+fn bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(|item| bytes(item) + 1).sum::<usize>() + 2,
+        Value::Object(map) => map.iter().map(|(key, item)| key.len() + 4 + bytes(item)).sum::<usize>() + 2,
+        _ => 4,
+    }
 }
 
 /// The objects that the operations look into, as a document of objects: upstream prints these with sorted keys.
@@ -180,6 +202,23 @@ fn remove(container: &mut Value, key: &str) -> Result<Value, Rejected> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn copies_of_copies_are_bounded() {
+        let check = |paths: &mut dyn Iterator<Item = String>, applies: bool| {
+            let copy = |path| json!({"op": "copy", "from": "/m", "path": path});
+            let parsed = parse(Value::from_iter(paths.map(copy)).into()).expect("parses");
+            let mut document = json!({"m": {"text": "x".repeat(1000)}});
+            assert_eq!(apply(&mut document, &parsed).is_ok(), applies);
+        };
+        // Doubles the document each time; the one after it nests a level deeper each time.
+        check(&mut (0..30).map(|n| format!("/m/{n}")), false);
+        check(&mut (0..5000).map(|_| "/m/n".to_owned()), false);
+        check(&mut (0..100).map(|n| format!("/k{n}")), true);
+        let shallow = json!([{"op": "copy", "from": "/m/text", "path": "/m/n"}]);
+        let mut document = json!({"m": {"text": 1}});
+        assert!(apply(&mut document, &parse(shallow.into()).expect("parses")).is_ok());
+    }
 
     #[test]
     fn operations() {

@@ -190,6 +190,9 @@ fn fate(kind: &Kind, old: &Value, options: &DeleteOptions, now: Time, default_gr
     }
 }
 
+/// A hundred years. Dates beyond the year 9999 have no form in the API: a single one would stop every client's decoder.
+const GRACE_S_MAX: i64 = 100 * 366 * 24 * 3600;
+
 enum Grace {
     /// Deleted gracefully already, and sooner than asked.
     Pending,
@@ -204,13 +207,14 @@ enum Grace {
 /// The grace period of a pod. It may only get shorter, and never ends in the past.
 fn graceful(old: &Value, options: &DeleteOptions, now: Time, default_grace_s: i64) -> Grace {
     let metadata = &old["metadata"];
-    let asked = options.grace_period_s.map(|seconds| if seconds < 0 { 1 } else { seconds });
+    let bounded = |seconds: i64| if seconds < 0 { 1 } else { seconds.min(GRACE_S_MAX) };
+    let asked = options.grace_period_s.map(bounded);
     let Some(at) = metadata["deletionTimestamp"].as_str().and_then(Time::parse) else {
         let unscheduled = old["spec"]["nodeName"].as_str().unwrap_or_default().is_empty();
         let finished = matches!(old["status"]["phase"].as_str(), Some("Failed" | "Succeeded"));
         let seconds = match unscheduled || finished {
             true => 0,
-            false => asked.unwrap_or(default_grace_s),
+            false => asked.unwrap_or(bounded(default_grace_s)),
         };
         return Grace::Set { seconds, at: Time(now.0 + seconds) };
     };
@@ -345,6 +349,10 @@ mod tests {
         let bound = json!({"metadata": {}, "spec": {"nodeName": "n"}});
         check("pods", bound.clone(), "", "mark at 130 grace 30 [] false");
         check("pods", bound.clone(), "gracePeriodSeconds=-1", "mark at 101 grace 1 [] false");
+        // A date beyond the year 9999 would stop every decoder of pods.
+        let century = "mark at 3162240100 grace 3162240000 [] false";
+        check("pods", bound.clone(), "gracePeriodSeconds=300000000000", century);
+        check("pods", bound.clone(), &format!("gracePeriodSeconds={}", i64::MAX), century);
         check("pods", bound, "gracePeriodSeconds=0", "mark at 100 grace 0 [] true");
         let going = json!({
             "metadata": {"deletionTimestamp": "1970-01-01T00:02:00Z", "deletionGracePeriodSeconds": 30},

@@ -12,6 +12,7 @@ use crate::attributes::Attributes;
 use crate::authorization::{self, Authorizer};
 use crate::managed_fields;
 use crate::objects::Objects;
+use crate::schema::json;
 use crate::status::{ApiError, Finding, FindingKind};
 use crate::strategy::{Part, Strategy, strategy_of};
 use kedge_api::Time;
@@ -152,7 +153,7 @@ pub fn create(call: &Call<'_>, mut body: Value) -> Result<Step, ApiError> {
         call.services.release(&reserved);
         return Err(already_exists(target.kind, name, &existing));
     }
-    let encoded = encode(kind, &body)?;
+    let encoded = encode(kind, &body).inspect_err(|_| call.services.release(&reserved))?;
     let version = if call.options.dry_run { Version::Absent } else { Version::OfCommit };
     let mut step = Step::reply(201, Body::Object(encoded.clone(), version), warnings);
     step.reserved = reserved;
@@ -211,8 +212,10 @@ pub fn change(call: &Call<'_>, entry: &Entry, old: &Value, mut body: Value) -> R
         return Err(error);
     }
     let warnings = if part == Part::Main { strategy.warnings(&body, Some(old)) } else { Vec::new() };
-    let mut step = put_or_delete(call, entry, old, &body, warnings)?;
-    step.freed = call.services.freed(kind, Some(&body), old);
+    let written = put_or_delete(call, entry, old, &body, warnings);
+    let mut step = written.inspect_err(|_| call.services.release(&reserved))?;
+    let kept = (!delete::completes(kind, &body, old)).then_some(&body);
+    step.freed = call.services.freed(kind, kept, old);
     step.reserved = reserved;
     Ok(step)
 }
@@ -325,6 +328,10 @@ fn refuse(kind: &Kind, object: &Value, findings: &[Finding]) -> Result<(), ApiEr
 }
 
 fn encode(kind: &Kind, object: &Value) -> Result<Encoded, ApiError> {
+    if !json::is_within(object, json::DEPTH_MAX) {
+        let message = format!("{} nests too deep: the limit is {} levels", kind.kind, json::DEPTH_MAX);
+        return Err(ApiError::bad_request(message));
+    }
     let encoded = Encoded::of(object);
     if encoded.bytes.len() > OBJECT_BYTES_MAX {
         let message = format!(

@@ -3,8 +3,18 @@
 
 use serde_json::{Map, Number, Value};
 
-/// Deeper documents are refused. Go allows 10,000; no object of the API comes near this, and each level costs stack.
-pub const DEPTH_MAX: usize = 500;
+/// Deeper documents are refused, and so are objects that a patch made deeper. Go allows 10,000; no object of the API comes near
+/// this, each level costs stack, and what is stored must be readable by serde_json, which stops at 128.
+pub const DEPTH_MAX: usize = 100;
+
+/// Whether the value nests no deeper than `levels`. It looks no further than that.
+pub fn is_within(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels > 0 && items.iter().all(|item| is_within(item, levels - 1)),
+        Value::Object(map) => levels > 0 && map.values().all(|item| is_within(item, levels - 1)),
+        _ => true,
+    }
+}
 
 /// A JSON value as written.
 #[derive(Debug, Clone, PartialEq)]
