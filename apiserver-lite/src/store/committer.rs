@@ -8,6 +8,8 @@ use std::sync::{Arc, mpsc};
 
 /// Transactions in one SQLite transaction at most; the wait for the disk is shared by all of them.
 const BATCH: usize = 256;
+/// History beyond this is compacted at once, to half of it; `background.rs` keeps it below by age and by size at its leisure.
+const HISTORY_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Rows dropped between two looks at the queue, so that compaction never holds up a write for long.
 const COMPACT_ROWS: usize = 2000;
 
@@ -51,6 +53,19 @@ impl Committer {
                 }
             }
             self.commit(batch);
+            self.bound_history();
+        }
+    }
+
+    /// In memory only: the rows go with the next compaction, which is not waited for here.
+    fn bound_history(&self) {
+        let mut mvcc = self.shared.write();
+        if mvcc.history_bytes() <= HISTORY_BYTES_MAX {
+            return;
+        }
+        if let Some(at) = mvcc.revision_beyond(HISTORY_BYTES_MAX / 2) {
+            tracing::warn!(%at, "history grows faster than it ages and is forgotten early");
+            mvcc.compact(at);
         }
     }
 

@@ -59,10 +59,8 @@ pub struct Database {
 impl Database {
     pub fn open(path: &Path) -> Result<Database, OpenError> {
         let explain = |e: rusqlite::Error| explain(path, &e);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|e| OpenError::NotWritable { path: path.to_owned(), cause: e.to_string() })?;
-        }
+        own_files(path)
+            .map_err(|e| OpenError::NotWritable { path: path.to_owned(), cause: e.to_string() })?;
         let connection = Connection::open(path).map_err(explain)?;
         let found = user_version(&connection).map_err(explain)?;
         if found > VERSION {
@@ -152,10 +150,10 @@ impl Database {
         Ok(gone)
     }
 
-    /// Gives free pages back to the file system, a few at a time.
+    /// Gives free pages back to the file system, `VACUUM_PAGES` at most.
     pub fn vacuum(&mut self) {
         // A failure costs space only; the next compaction tries again.
-        if let Err(error) = self.connection.execute_batch("PRAGMA incremental_vacuum(256)") {
+        if let Err(error) = self.give_pages_back() {
             tracing::debug!(%error, "the store's file could not be shortened");
         }
         if let Err(error) = self.connection.execute(
@@ -166,7 +164,19 @@ impl Database {
             tracing::debug!(%error, "unused keys could not be dropped");
         }
     }
+
+    /// The statement gives one page back for each of its (empty) rows.
+    fn give_pages_back(&self) -> rusqlite::Result<()> {
+        let mut statement =
+            self.connection.prepare_cached(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
 }
+
+/// 32 MiB: some tens of milliseconds in which no write commits.
+const VACUUM_PAGES: u32 = 8192;
 
 /// One operation as a row.
 pub struct Row {
@@ -176,6 +186,20 @@ pub struct Row {
 }
 
 pub type Written = Vec<Row>;
+
+/// The database holds every Secret of the cluster: nobody but its owner may read it. SQLite gives the files beside it the mode
+/// of the database itself.
+fn own_files(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
 
 fn insert(transaction: &Transaction<'_>, revision: Revision, rows: &Written) -> rusqlite::Result<()> {
     let mut find = transaction.prepare_cached("SELECT id FROM key WHERE k = ?1")?;

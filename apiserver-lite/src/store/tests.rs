@@ -88,6 +88,52 @@ fn compaction_survives_reopening() {
 }
 
 #[test]
+fn nobody_else_reads_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state/store.db");
+    let store = SqliteStore::open(&path).unwrap();
+    commit(&store, put("/secret", "1")).unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    for file in ["store.db", "store.db-wal"] {
+        assert_eq!(mode(&path.with_file_name(file)), 0o600, "{file}");
+    }
+    drop(store);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let _reopened = SqliteStore::open(&path).unwrap();
+    assert_eq!(mode(&path), 0o600, "a file of an older version is closed");
+}
+
+#[test]
+fn compaction_gives_the_space_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = SqliteStore::open(&path).unwrap();
+    let large = "x".repeat(100_000);
+    for _ in 0..100 {
+        commit(&store, put("/a", &large)).unwrap();
+    }
+    let last = commit(&store, put("/a", "1")).unwrap();
+    store.compact(last).unwrap();
+    drop(store);
+    let left = path.metadata().unwrap().len();
+    assert!(left < 1_000_000, "{left} bytes are left of ten million");
+}
+
+#[test]
+fn history_that_outgrows_its_bound_is_forgotten_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("store.db")).unwrap();
+    let large = "x".repeat(1 << 20);
+    for _ in 0..200 {
+        commit(&store, put("/a", &large)).unwrap();
+    }
+    let (compacted, bytes) = store.history();
+    assert!(compacted > Revision::ZERO && bytes <= 129 << 20, "{bytes} bytes since {compacted}");
+}
+
+#[test]
 fn a_batch_checks_guards_against_its_own_writes() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("store.db")).unwrap();
