@@ -3,6 +3,7 @@
 use crate::access::Observer;
 use crate::config::Error;
 use crate::context::Context;
+use crate::parts::Parts;
 use crate::service::ApiService;
 use bytes::Bytes;
 use http::Request;
@@ -17,7 +18,6 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 /// History is kept for this long; a client that was away for less goes on where it was.
@@ -27,7 +27,7 @@ const HISTORY_BYTES_MAX: usize = 48 * 1024 * 1024;
 const RECONCILE: Duration = Duration::from_secs(10);
 
 /// Starts following the store, and rebuilds what lives in memory from it.
-pub fn follow(context: &Arc<Context>, _tasks: &mut JoinSet<&'static str>) -> Result<(), Error> {
+pub fn follow(context: &Arc<Context>) -> Result<(), Error> {
     for (group, plural) in OBSERVED {
         let Some(kind) = kinds::stored(group, plural) else {
             continue;
@@ -43,18 +43,17 @@ pub fn follow(context: &Arc<Context>, _tasks: &mut JoinSet<&'static str>) -> Res
     Ok(())
 }
 
-pub fn spawn(
-    context: &Arc<Context>,
-    service: &ApiService,
-    address: SocketAddr,
-    tasks: &mut JoinSet<&'static str>,
-) {
-    tasks.spawn(compact(context.clone()));
-    tasks.spawn(keep_kubernetes_service(context.clone(), service.clone(), address.port()));
+pub fn spawn(context: &Arc<Context>, service: &ApiService, address: SocketAddr, parts: &mut Parts) {
+    let shared = context.clone();
+    parts.keep("compaction", move || compact(shared.clone()));
+    let (shared, service) = (context.clone(), service.clone());
+    parts.keep("kubernetes service", move || {
+        keep_kubernetes_service(shared.clone(), service.clone(), address.port())
+    });
 }
 
 /// Drops history by age and by size.
-async fn compact(context: Arc<Context>) -> &'static str {
+async fn compact(context: Arc<Context>) {
     let mut shutdown = context.shutdown.clone();
     let mut aged = context.store.revision();
     let mut next_age = tokio::time::Instant::now() + KEEP;
@@ -63,7 +62,7 @@ async fn compact(context: Arc<Context>) -> &'static str {
     loop {
         tokio::select! {
             _ = timer.tick() => {}
-            _ = shutdown.wait_for(|stop| *stop) => return "compaction",
+            _ = shutdown.wait_for(|stop| *stop) => return,
         }
         let due = tokio::time::Instant::now() >= next_age;
         let (compacted, bytes) = context.store.history();
@@ -152,14 +151,14 @@ fn collection_of(object: &Value) -> Option<String> {
 }
 
 /// Keeps Service `kubernetes` and its endpoints in namespace `default` as they must be.
-async fn keep_kubernetes_service(context: Arc<Context>, service: ApiService, port: u16) -> &'static str {
+async fn keep_kubernetes_service(context: Arc<Context>, service: ApiService, port: u16) {
     let mut shutdown = context.shutdown.clone();
     let mut timer = tokio::time::interval(RECONCILE);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = timer.tick() => {}
-            _ = shutdown.wait_for(|stop| *stop) => return "kubernetes service",
+            _ = shutdown.wait_for(|stop| *stop) => return,
         }
         let wanted = kubernetes::objects(context.config.service_address(), context.config.advertise, port);
         for object in wanted {

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http_body::Body;
 use http_body_util::BodyExt;
 use kedge_api::kinds::Kind;
 use kedge_apiserver_core::schema::decode::Expected;
@@ -22,6 +23,9 @@ pub async fn read(mut body: BoxBody) -> Result<Bytes, ApiError> {
         let frame = frame
             .map_err(|error| ApiError::bad_request(format!("unable to read the request's body: {error}")))?;
         if let Ok(data) = frame.into_data() {
+            if bytes.is_empty() && body.is_end_stream() && data.len() <= BODY_BYTES_MAX {
+                return Ok(data);
+            }
             if bytes.len() + data.len() > BODY_BYTES_MAX {
                 let message = format!("Request entity too large: limit is {BODY_BYTES_MAX}");
                 return Err(ApiError::new(413, "RequestEntityTooLarge", message));

@@ -18,6 +18,25 @@ use tokio::sync::{Semaphore, watch};
 /// Upstream's defaults: `--max-requests-inflight`, `--max-mutating-requests-inflight`.
 const READS_MAX: usize = 400;
 const WRITES_MAX: usize = 200;
+/// Bodies that are being read at a time; more wait. Each holds up to `body::BODY_BYTES_MAX`.
+const BODIES_MAX: usize = 200;
+
+/// Places for requests that run at the same time.
+pub struct Slots {
+    pub reads: Semaphore,
+    pub writes: Semaphore,
+    pub bodies: Semaphore,
+}
+
+impl Slots {
+    fn new() -> Slots {
+        Slots {
+            reads: Semaphore::new(READS_MAX),
+            writes: Semaphore::new(WRITES_MAX),
+            bodies: Semaphore::new(BODIES_MAX),
+        }
+    }
+}
 
 pub struct Context {
     pub config: Config,
@@ -30,8 +49,10 @@ pub struct Context {
     pub services: Allocator,
     pub dialer: Dialer,
     pub metrics: Metrics,
-    pub reads: Semaphore,
-    pub writes: Semaphore,
+    /// For everybody.
+    pub slots: Slots,
+    /// For nodes, the control plane and administrators: no crowd of others can lock them out.
+    pub system_slots: Slots,
     pub shutdown: watch::Receiver<bool>,
     ready: AtomicBool,
 }
@@ -57,8 +78,8 @@ impl Context {
             authenticator,
             dialer,
             metrics: Metrics::default(),
-            reads: Semaphore::new(READS_MAX),
-            writes: Semaphore::new(WRITES_MAX),
+            slots: Slots::new(),
+            system_slots: Slots::new(),
             shutdown,
             ready: AtomicBool::new(false),
         }

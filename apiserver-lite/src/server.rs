@@ -1,24 +1,24 @@
 //! Starting and stopping the server.
 //!
-//! Tasks: the listener (`kedge_serving::serve`), the follower that keeps the authorizer at the store's state, compaction, the endpoint
-//! reconciler (`background.rs`). All end with the shutdown signal.
+//! Parts (`parts.rs`): the listener (`kedge_serving::serve`), the renewal of certificates, compaction and the keeper of Service
+//! `kubernetes` (`background.rs`). All end with the shutdown signal; one that ends before is started again.
 
 use crate::authn::{Authenticator, Settings, TokenFile};
 use crate::background;
 use crate::config::{Config, Error};
 use crate::context::Context;
 use crate::dialer::Dialer;
+use crate::parts::{Ended, Parts};
 use crate::pki::{self, Names, Pki};
 use crate::service::ApiService;
 use crate::store::SqliteStore;
 use kedge_serving::{Limits, ServerTls};
 use kedge_store::Store;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{Mutex, watch};
 
 /// Every kubelet, controller and person holds a few; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 20_000;
@@ -28,7 +28,7 @@ const CONNECTIONS_MAX: usize = 20_000;
 pub struct Server {
     context: Arc<Context>,
     address: SocketAddr,
-    tasks: Arc<Mutex<Option<JoinSet<&'static str>>>>,
+    parts: Arc<Mutex<Parts>>,
 }
 
 impl Server {
@@ -51,32 +51,28 @@ impl Server {
         let context =
             Arc::new(Context::new(config, pki.clone(), store, authenticator, dialer, shutdown.clone()));
         let service = ApiService::new(context.clone());
-        let mut tasks = JoinSet::new();
-        background::follow(&context, &mut tasks)?;
+        let mut parts = Parts::new(shutdown.clone());
+        background::follow(&context)?;
         background::bootstrap(&context, &service).await.map_err(Error::Bootstrap)?;
-        background::spawn(&context, &service, address, &mut tasks);
-        let slot = tls.clone();
-        let changed = move |pki: &Pki| {
-            if let Err(error) = slot.replace(&pki.apiserver.certificate, &pki.apiserver.key) {
-                tracing::warn!(%error, "renewed certificates cannot be used");
-            }
-        };
-        let stop = shutdown.clone();
-        tasks.spawn(async move {
-            pki::rotate(roots, names, pki, changed, stop).await;
-            "certificates"
+        background::spawn(&context, &service, address, &mut parts);
+        let (slot, stop) = (tls.clone(), shutdown.clone());
+        parts.keep("certificates", move || {
+            let slot = slot.clone();
+            let changed = move |pki: &Pki| {
+                if let Err(error) = slot.replace(&pki.apiserver.certificate, &pki.apiserver.key) {
+                    tracing::warn!(%error, "renewed certificates cannot be used");
+                }
+            };
+            pki::rotate(roots.clone(), names.clone(), pki.clone(), changed, stop.clone())
         });
-        tasks.spawn(async move {
-            let limits = Limits { connections_max: CONNECTIONS_MAX, ..Limits::default() };
-            let handle = move |request| service.clone().handle(request);
-            if let Err(error) = kedge_serving::serve(listener, tls, handle, limits, shutdown).await {
-                tracing::error!(%error, "the listener ended");
-            }
-            "listener"
+        let listener = listener.into_std().map_err(|error| unusable(address, &error))?;
+        parts.keep("listener", move || {
+            let listener = listener.try_clone().and_then(TcpListener::from_std);
+            accept(listener, tls.clone(), service.clone(), shutdown.clone())
         });
         context.set_ready();
         tracing::info!(%address, "the API server is ready");
-        Ok(Server { context, address, tasks: Arc::new(Mutex::new(Some(tasks))) })
+        Ok(Server { context, address, parts: Arc::new(Mutex::new(parts)) })
     }
 
     /// The API for clients in this process. A request's identity is its `kedge_api::Identity` extension.
@@ -93,19 +89,26 @@ impl Server {
         &self.context.pki
     }
 
-    /// Waits until every task has ended, which they do at shutdown; a task that ends before that is logged.
-    pub async fn wait(&self) {
-        let tasks = self.tasks.lock().expect("nothing panics while it is held").take();
-        let Some(mut tasks) = tasks else { return };
-        while let Some(ended) = tasks.join_next().await {
-            if self.context.is_shut_down() {
-                continue;
-            }
-            match ended {
-                Ok(name) => tracing::error!(name, "a part of the API server ended"),
-                Err(error) => tracing::error!(%error, "a part of the API server panicked"),
-            }
-        }
+    /// Returns after the shutdown, when every part has ended; with an error as soon as a part had to be started again.
+    pub async fn wait(&self) -> Result<(), Ended> {
+        self.parts.lock().await.wait().await
+    }
+}
+
+async fn accept(
+    listener: std::io::Result<TcpListener>,
+    tls: ServerTls,
+    service: ApiService,
+    shutdown: watch::Receiver<bool>,
+) {
+    let limits = Limits { connections_max: CONNECTIONS_MAX, ..Limits::default() };
+    let handle = move |request| service.clone().handle(request);
+    let served = match listener {
+        Ok(listener) => kedge_serving::serve(listener, tls, handle, limits, shutdown).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = served {
+        tracing::error!(%error, "the listener ended");
     }
 }
 
@@ -131,8 +134,12 @@ fn authenticator(config: &Config, pki: &Pki) -> Result<Authenticator, Error> {
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => Error::PortInUse { address },
-        _ => Error::Listen { address, cause: error.to_string() },
+        _ => unusable(address, &error),
     })
+}
+
+fn unusable(address: SocketAddr, error: &std::io::Error) -> Error {
+    Error::Listen { address, cause: error.to_string() }
 }
 
 fn names(config: &Config, port: u16) -> Names {

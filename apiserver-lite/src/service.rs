@@ -128,18 +128,41 @@ async fn admit(context: &Arc<Context>, call: Call, body: BoxBody, route: Route) 
     if is_long_running(&call) {
         return dispatch(context, call, body, route).await;
     }
-    let reading = matches!(call.method, Method::GET | Method::HEAD);
-    let slots = if reading { &context.reads } else { &context.writes };
-    let Ok(_slot) = slots.try_acquire() else {
-        let mut error = ApiError::new(429, "TooManyRequests", "Too many requests, please try again later.");
-        error.retry_after_s = Some(1);
-        return ("overload", Err(error));
-    };
-    let answered = tokio::time::timeout(TIMEOUT, dispatch(context, call, body, route)).await;
+    let answered = tokio::time::timeout(TIMEOUT, in_slot(context, call, body, route)).await;
     answered.unwrap_or_else(|_| {
         let message = "Timeout: request did not complete within the allotted timeout";
         ("timeout", Err(ApiError::new(504, "Timeout", message)))
     })
+}
+
+/// The body is read before a slot is taken: a client that sends slowly holds up nobody who writes.
+async fn in_slot(context: &Arc<Context>, call: Call, body: BoxBody, route: Route) -> (&'static str, Answer) {
+    let slots = if is_system(&call.attributes.user) { &context.system_slots } else { &context.slots };
+    let reading = matches!(call.method, Method::GET | Method::HEAD);
+    let body = match reading {
+        true => body,
+        false => {
+            let _place = slots.bodies.acquire().await;
+            match crate::body::read(body).await {
+                Ok(bytes) => crate::body::full(bytes),
+                Err(error) => return ("body", Err(error)),
+            }
+        }
+    };
+    let slot = if reading { &slots.reads } else { &slots.writes };
+    let Ok(_slot) = slot.try_acquire() else {
+        let mut error = ApiError::new(429, "TooManyRequests", "Too many requests, please try again later.");
+        error.retry_after_s = Some(1);
+        return ("overload", Err(error));
+    };
+    dispatch(context, call, body, route).await
+}
+
+/// Whom upstream's priority levels `exempt`, `system` and `leader-election` serve.
+fn is_system(user: &Identity) -> bool {
+    user.groups.iter().any(|group| group == "system:masters" || group == "system:nodes")
+        || user.user.starts_with("system:kube-")
+        || user.user.starts_with("system:serviceaccount:kube-system:")
 }
 
 fn is_long_running(call: &Call) -> bool {

@@ -100,6 +100,7 @@ fn bring_up(site: &Site, options: &StartOptions, herald: &Herald) -> Result<Runn
     control_runtime.block_on(async {
         let admin = way.admin().await.map_err(|error| Failure::of(&error))?;
         first_objects::ensure(&admin).await?;
+        keep_server(&server, &parts);
         start_control(&way, &server, options, &parts).await
     })?;
 
@@ -155,7 +156,7 @@ impl Running {
             });
         }
         self.control_runtime.block_on(async {
-            if tokio::time::timeout(SHUTDOWN_LIMIT, self.server.wait()).await.is_err() {
+            if tokio::time::timeout(SHUTDOWN_LIMIT, ended(&self.server)).await.is_err() {
                 tracing::warn!("some parts of the API server did not end in time");
             }
         });
@@ -231,35 +232,57 @@ async fn start_control(way: &Way, server: &Server, options: &StartOptions, parts
     };
     if !options.disable.contains(&Part::Controllers) {
         let settings = settings(&options.cluster, &server.pki().ca);
-        let names = options.cluster.controllers.clone();
-        let (clients, shared) = (Arc::clone(&clients), shared.clone());
-        let shutdown = parts.shutdown.subscribe();
-        tokio::spawn(parts.board.clone().keep("controllers", parts.shutdown.subscribe(), move || {
-            let config = kedge_controllers::Config { settings: settings.clone(), controllers: names.clone() };
-            let run = kedge_controllers::run(config, Arc::clone(&clients), shared.clone(), shutdown.clone());
-            async move {
-                run.await;
-                Ok::<(), std::io::Error>(())
-            }
-        }));
+        keep_controllers(settings, options.cluster.controllers.clone(), clients, shared.clone(), parts);
     }
     if !options.disable.contains(&Part::Scheduler) {
         let client = way.scheduler().await.map_err(|error| Failure::of(&error))?;
-        let shutdown = parts.shutdown.subscribe();
-        tokio::spawn(parts.board.clone().keep("scheduler", parts.shutdown.subscribe(), move || {
-            let run = kedge_scheduler::run(
-                client.clone(),
-                Arc::clone(&shared.pods),
-                Arc::clone(&shared.nodes),
-                shutdown.clone(),
-            );
-            async move {
-                run.await;
-                Ok::<(), std::io::Error>(())
-            }
-        }));
+        keep_scheduler(client, shared.pods, shared.nodes, parts);
     }
     Ok(())
+}
+
+/// The server starts its own parts again; here they are counted and shown.
+fn keep_server(server: &Server, parts: &Parts) {
+    let (server, shutdown) = (server.clone(), parts.shutdown.subscribe());
+    tokio::spawn(parts.board.clone().keep("apiserver", shutdown, move || {
+        let server = server.clone();
+        async move { server.wait().await }
+    }));
+}
+
+fn keep_controllers(
+    settings: kedge_controllers::Settings,
+    controllers: Vec<String>,
+    clients: kedge_controllers::Clients,
+    shared: kedge_controllers::Shared,
+    parts: &Parts,
+) {
+    let shutdown = parts.shutdown.subscribe();
+    tokio::spawn(parts.board.clone().keep("controllers", parts.shutdown.subscribe(), move || {
+        let config =
+            kedge_controllers::Config { settings: settings.clone(), controllers: controllers.clone() };
+        let run = kedge_controllers::run(config, Arc::clone(&clients), shared.clone(), shutdown.clone());
+        async move {
+            run.await;
+            Ok::<(), std::io::Error>(())
+        }
+    }));
+}
+
+fn keep_scheduler(
+    client: kedge_client::Client,
+    pods: Arc<Cache<kedge_api::Pod>>,
+    nodes: Arc<Cache<kedge_api::Node>>,
+    parts: &Parts,
+) {
+    let shutdown = parts.shutdown.subscribe();
+    tokio::spawn(parts.board.clone().keep("scheduler", parts.shutdown.subscribe(), move || {
+        let run = kedge_scheduler::run(client.clone(), pods.clone(), nodes.clone(), shutdown.clone());
+        async move {
+            run.await;
+            Ok::<(), std::io::Error>(())
+        }
+    }));
 }
 
 fn settings(options: &ClusterOptions, ca_pem: &str) -> kedge_controllers::Settings {
@@ -340,6 +363,11 @@ async fn serve_until_signal(shutdown: &watch::Sender<bool>) -> Outcome {
     Ok(())
 }
 
+/// Waits for the end of every part after the shutdown; ends before it have been told by the board.
+async fn ended(server: &Server) {
+    while server.wait().await.is_err() {}
+}
+
 pub fn apiserver(cli: &Cli, options: &ApiserverOptions) -> Outcome {
     let mut site = cli.site.site()?;
     set_ports(&mut site, &options.server);
@@ -347,8 +375,9 @@ pub fn apiserver(cli: &Cli, options: &ApiserverOptions) -> Outcome {
     let parts = Parts { shutdown: watch::Sender::new(false), board: Board::default() };
     runtime("control")?.block_on(async {
         let server = start_server(&site, &options.server, &options.cluster_domain, &parts).await?;
+        keep_server(&server, &parts);
         serve_until_signal(&parts.shutdown).await?;
-        server.wait().await;
+        ended(&server).await;
         Ok(())
     })
 }
@@ -356,13 +385,13 @@ pub fn apiserver(cli: &Cli, options: &ApiserverOptions) -> Outcome {
 pub fn scheduler(cli: &Cli, options: &ClientOptions) -> Outcome {
     log::init(cli, None)?;
     let way = Way::Kubeconfig(options.kubeconfig.clone());
-    let shutdown = watch::Sender::new(false);
+    let parts = Parts { shutdown: watch::Sender::new(false), board: Board::default() };
     runtime("control")?.block_on(async {
         let client = way.scheduler().await.map_err(|error| Failure::of(&error))?;
         let pods = Cache::start(client.clone(), WatchOptions::default());
         let nodes = Cache::start(client.clone(), WatchOptions::default());
-        tokio::spawn(kedge_scheduler::run(client, pods, nodes, shutdown.subscribe()));
-        serve_until_signal(&shutdown).await
+        keep_scheduler(client, pods, nodes, &parts);
+        serve_until_signal(&parts.shutdown).await
     })
 }
 
@@ -373,19 +402,16 @@ pub fn controllers(cli: &Cli, options: &ControllersOptions) -> Outcome {
         Some(path) => read(path)?,
         None => ca_of_kubeconfig(&options.client.kubeconfig)?,
     };
-    let shutdown = watch::Sender::new(false);
+    let parts = Parts { shutdown: watch::Sender::new(false), board: Board::default() };
     runtime("control")?.block_on(async {
         let clients = way.controllers().await.map_err(|error| Failure::of(&error))?;
         let shared = kedge_controllers::Shared {
             pods: Cache::start(clients(""), WatchOptions::default()),
             nodes: Cache::start(clients(""), WatchOptions::default()),
         };
-        let config = kedge_controllers::Config {
-            settings: settings(&options.cluster, &ca),
-            controllers: options.cluster.controllers.clone(),
-        };
-        tokio::spawn(kedge_controllers::run(config, clients, shared, shutdown.subscribe()));
-        serve_until_signal(&shutdown).await
+        let names = options.cluster.controllers.clone();
+        keep_controllers(settings(&options.cluster, &ca), names, clients, shared, &parts);
+        serve_until_signal(&parts.shutdown).await
     })
 }
 
