@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kedge_api::Node;
 use kedge_api::pod::{Container, Pod};
+use kedge_api::resource::NODES;
 use kedge_client::{Cache, WatchOptions};
 use kedge_cri_api::{ContainerStatus, PodSandboxStatus, RuntimeEvent};
 use kedge_kubelet_core::Observed;
@@ -88,12 +90,12 @@ impl Dispatcher {
         let mut found = self.list().await;
         for pod in self.cache.list() {
             let observed = found.remove(&pod.metadata.uid).unwrap_or_default();
-            self.begin(pod, observed);
+            self.begin(pod, observed).await;
         }
         for (uid, observed) in found {
             tracing::info!(uid, "a pod that is gone from the API is ended");
             let pod = Arc::new(orphan(&uid, &observed));
-            self.begin(pod, observed);
+            self.begin(pod, observed).await;
             self.tell(&uid, Input::Vanished).await;
         }
         self.remove_old_folders();
@@ -164,7 +166,7 @@ impl Dispatcher {
                 let uid = pod.metadata.uid.clone();
                 self.tell(&uid, Input::Pod(pod)).await;
             }
-            None => self.begin(pod, Observed::default()),
+            None => self.begin(pod, Observed::default()).await,
         }
     }
 
@@ -180,8 +182,8 @@ impl Dispatcher {
         }
     }
 
-    fn begin(&mut self, pod: Arc<Pod>, observed: Observed) {
-        let refused = if observed.sandboxes.is_empty() { self.admit(&pod) } else { None };
+    async fn begin(&mut self, pod: Arc<Pod>, observed: Observed) {
+        let refused = if observed.sandboxes.is_empty() { self.admit(&pod).await } else { None };
         let is_refused = refused.is_some();
         let (worker, sender) = Worker::new(Arc::clone(&self.agent), Arc::clone(&pod), observed, refused);
         let task = self.tasks.spawn(worker.run()).id();
@@ -190,7 +192,7 @@ impl Dispatcher {
     }
 
     /// Only of pods that nothing was begun of.
-    fn admit(&self, pod: &Pod) -> Option<Ending> {
+    async fn admit(&self, pod: &Pod) -> Option<Ending> {
         let begun =
             pod.status.start_time.is_some() || pod.is_terminal() || pod.metadata.deletion_timestamp.is_some();
         if begun {
@@ -200,7 +202,18 @@ impl Dispatcher {
         let others: Vec<Arc<Pod>> =
             self.workers.values().filter(|h| !h.refused).map(|h| Arc::clone(&h.pod)).collect();
         let others: Vec<&Pod> = others.iter().map(AsRef::as_ref).filter(|pod| !pod.is_terminal()).collect();
-        admission::admit(pod, &node, &others, self.features).err()
+        let refused = admission::admit(pod, &node, &others, self.features).err()?;
+        if refused.reason != admission::NODE_AFFINITY {
+            return Some(refused);
+        }
+        // The scheduler may have seen a label of the node before our watch told us.
+        match self.agent.client.get::<Node>(NODES, "", &node.metadata.name).await {
+            Ok(node) => admission::admit(pod, &node, &others, self.features).err(),
+            Err(error) => {
+                tracing::debug!(%error, pod = pod.full_name(), "the node cannot be read again");
+                Some(refused)
+            }
+        }
     }
 
     /// A worker that ended by itself is done; one that panicked begins again with what the runtime has.
@@ -220,7 +233,7 @@ impl Dispatcher {
             tracing::error!(pod = handle.pod.full_name(), "a pod's worker panicked; it begins again");
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             let observed = self.list().await.remove(&uid).unwrap_or_default();
-            self.begin(handle.pod, observed);
+            self.begin(handle.pod, observed).await;
         }
     }
 }

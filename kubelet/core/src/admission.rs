@@ -8,6 +8,9 @@ use kedge_api::selector::{Operator, Requirement};
 use crate::observed::Ending;
 use crate::resources;
 
+/// The reason that a label of the node, seen a moment later, may undo.
+pub const NODE_AFFINITY: &str = "NodeAffinity";
+
 /// Sysctls that are namespaced and cannot harm others (the names are Kubernetes' documented safe set).
 const SAFE_SYSCTLS: [&str; 14] = [
     "kernel.shm_rmid_forced",
@@ -69,7 +72,7 @@ fn fits(pod: &Pod, node: &Node, others: &[&Pod]) -> Result<(), Ending> {
         }
     }
     if !matches_node(pod, node) {
-        return predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector");
+        return predicate(NODE_AFFINITY, "node(s) didn't match Pod's node affinity/selector");
     }
     if !pod.spec.node_name.is_empty() && pod.spec.node_name != node.metadata.name {
         return predicate("NodeName", "node(s) didn't match the requested node name");
