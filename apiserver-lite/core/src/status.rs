@@ -14,6 +14,8 @@ pub struct ApiError {
     pub details: Value,
     /// Sent as `Retry-After`, in seconds.
     pub retry_after_s: Option<u32>,
+    /// With which an expired list can be continued from the newest state.
+    pub continue_token: Option<String>,
 }
 
 /// What is wrong with one field. The types and their texts are those of `field.Error` in apimachinery.
@@ -63,7 +65,14 @@ pub type Findings = Vec<Finding>;
 
 impl ApiError {
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError { code, reason, message: message.into(), details: Value::Null, retry_after_s: None }
+        ApiError {
+            code,
+            reason,
+            message: message.into(),
+            details: Value::Null,
+            retry_after_s: None,
+            continue_token: None,
+        }
     }
 
     /// `pods "a" not found`.
@@ -137,6 +146,9 @@ impl ApiError {
         }
         if !self.details.is_null() {
             status["details"] = self.details.clone();
+        }
+        if let Some(token) = &self.continue_token {
+            status["metadata"]["continue"] = token.as_str().into();
         }
         status
     }

@@ -130,7 +130,10 @@ pub fn list(
     let whole = options.resource_version == "0" && options.continue_token.is_empty();
     let limit = if whole { 0 } else { options.limit };
     let page = Scan { store, prefix: &prefix, filter, at, limit };
-    page.run(after).map_err(|error| expired(error, !options.continue_token.is_empty()))
+    page.run(after.clone()).map_err(|error| {
+        let start = after.strip_prefix(prefix.as_str()).filter(|_| !options.continue_token.is_empty());
+        expired(error, start)
+    })
 }
 
 struct Scan<'a> {
@@ -176,21 +179,31 @@ impl Scan<'_> {
 
 const EXPIRED_LIST: &str = "The resourceVersion for the provided list is too old.";
 const EXPIRED_CONTINUE: &str = "The provided continue parameter is too old to display a consistent list result. \
-    You must start a new list without the continue parameter.";
+    You can start a new list without the continue parameter, or use the continue token in this response to retrieve \
+    the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that \
+    were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
-fn expired(error: StoreError, continued: bool) -> ApiError {
-    match error {
-        StoreError::Compacted { .. } => {
-            ApiError::new(410, "Expired", if continued { EXPIRED_CONTINUE } else { EXPIRED_LIST })
-        }
-        StoreError::Future { asked, newest } => too_large(asked, newest),
-        other => ApiError::internal(other),
+/// `start`: where a list was to be continued.
+fn expired(error: StoreError, start: Option<&str>) -> ApiError {
+    match (error, start) {
+        (StoreError::Compacted { .. }, None) => ApiError::new(410, "Expired", EXPIRED_LIST),
+        (StoreError::Compacted { .. }, Some(start)) => ApiError {
+            continue_token: Some(token(-1, start)),
+            ..ApiError::new(410, "Expired", EXPIRED_CONTINUE)
+        },
+        (StoreError::Future { asked, newest }, _) => too_large(asked, newest),
+        (other, _) => ApiError::internal(other),
     }
 }
 
 /// Upstream's form of the token, so that clients which look inside find what they know.
 fn write_token(at: Revision, start: &str) -> String {
-    let token = json!({"v": "meta.k8s.io/v1", "rv": at.0, "start": format!("{start}\u{0}")});
+    token(i64::try_from(at.0).unwrap_or(i64::MAX), start)
+}
+
+/// A negative revision stands for the newest.
+fn token(revision: i64, start: &str) -> String {
+    let token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": format!("{start}\u{0}")});
     URL_SAFE_NO_PAD.encode(token.to_string())
 }
 
@@ -211,14 +224,14 @@ fn read_token(text: &str) -> Result<(Revision, String), ApiError> {
     if token["v"] != "meta.k8s.io/v1" {
         return Err(wrong("server does not recognize this encoded version".to_owned()));
     }
-    let at = token["rv"].as_u64().filter(|at| *at > 0).ok_or_else(|| {
+    let at = token["rv"].as_i64().filter(|at| *at != 0).ok_or_else(|| {
         wrong("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".to_owned())
     })?;
     let start = token["start"].as_str().unwrap_or_default().trim_end_matches('\u{0}');
     if start.split('/').any(|part| part == "..") {
         return Err(wrong("invalid encoded start key".to_owned()));
     }
-    Ok((Revision(at), start.to_owned()))
+    Ok((Revision(u64::try_from(at).unwrap_or(0)), start.to_owned()))
 }
 
 fn go_json_error(bytes: &[u8], error: &serde_json::Error) -> String {
@@ -257,7 +270,7 @@ pub fn start_watch(
         return Ok(WatchStart { initial: Vec::new(), after, end_bookmark: false });
     }
     let scan = Scan { store, prefix: &filter.prefix(target), filter, at: Revision::ZERO, limit: 0 };
-    let listing = scan.run(String::new()).map_err(|error| expired(error, false))?;
+    let listing = scan.run(String::new()).map_err(|error| expired(error, None))?;
     let end_bookmark = options.send_initial_events == Some(true) && options.allow_watch_bookmarks;
     Ok(WatchStart { initial: listing.entries, after: listing.revision, end_bookmark })
 }
@@ -286,4 +299,21 @@ pub fn observe(filter: &Filter, event: &Event) -> Option<Seen> {
 /// The error event of a watch that starts before the history does.
 pub fn too_old(asked: Revision, oldest: Revision) -> ApiError {
     ApiError::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Conformance spec "should support continue listing from the last key if the original version has been compacted away".
+    #[test]
+    fn an_expired_list_can_be_continued_from_the_newest_state() {
+        let compacted = || StoreError::Compacted { asked: Revision(3), oldest: Revision(9) };
+        let refused = expired(compacted(), Some("ns/b"));
+        let token = refused.continue_token.clone().expect("a token");
+        assert_eq!(read_token(&token).expect("a readable token"), (Revision::ZERO, "ns/b".to_owned()));
+        assert_eq!(refused.to_status()["metadata"]["continue"], token);
+        assert_eq!(expired(compacted(), None).continue_token, None, "nothing was to be continued");
+        assert!(read_token(&super::token(0, "ns/b")).is_err());
+    }
 }
