@@ -2,6 +2,7 @@
 //! kubelet, whatever its method, and the answer comes back as it is. An upgraded connection is copied.
 
 mod destination;
+mod html;
 
 use crate::answer::Answer;
 use crate::body::BoxBody;
@@ -11,8 +12,8 @@ use crate::service::Call;
 use crate::upgrade::join;
 use destination::{Destination, Id, Scheme, of_node, of_pod, of_service, port_name, unavailable};
 use http::header::{
-    AUTHORIZATION, CONNECTION, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST,
+    LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -30,7 +31,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What ends with a connection, and what only the API server may see.
-const KEPT_BACK: [HeaderName; 8] = [
+const KEPT_BACK: [HeaderName; 9] = [
+    // A page must come readable, so that its links can be rewritten.
+    ACCEPT_ENCODING,
     AUTHORIZATION,
     HeaderName::from_static("keep-alive"),
     PROXY_AUTHENTICATE,
@@ -206,6 +209,11 @@ fn back(response: Response<Incoming>, prefix: &str, host: &str) -> Response<BoxB
     }
     // The client's connection may be of another version.
     parts.version = http::Version::default();
+    let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if kind.starts_with("text/html") && !parts.headers.contains_key(CONTENT_ENCODING) {
+        parts.headers.remove(CONTENT_LENGTH);
+        return Response::from_parts(parts, html::rewritten(body, prefix, host));
+    }
     Response::from_parts(parts, body.map_err(Into::into).boxed_unsync())
 }
 
