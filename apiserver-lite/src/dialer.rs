@@ -1,7 +1,5 @@
 //! The one way to reach kubelets, webhooks and aggregated servers: TCP and TLS today, an agent's tunnel later.
 
-mod unverified;
-
 use crate::pki::{Pair, Pki};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -43,7 +41,8 @@ impl Dialer {
     /// Presents the API server's kubelet client certificate and trusts the cluster's authority.
     pub fn new(pki: &Pki) -> Result<Dialer, String> {
         let kubelet = Arc::new(client_config(&pki.ca, &pki.apiserver_kubelet_client)?);
-        Ok(Dialer { kubelet, unverified: Arc::new(unverified::client_config()?) })
+        let unverified = kedge_serving::unverified_client().map_err(|error| error.to_string())?;
+        Ok(Dialer { kubelet, unverified: Arc::new(unverified) })
     }
 
     pub async fn kubelet(&self, address: KubeletAddress) -> std::io::Result<TlsStream<TcpStream>> {
@@ -52,7 +51,8 @@ impl Dialer {
         TlsConnector::from(self.kubelet.clone()).connect(name, stream).await
     }
 
-    /// TLS over a connection to a pod, whose certificate nobody in the cluster vouches for.
+    /// TLS over a connection to a pod, whose certificate nobody in the cluster vouches for: `https:NAME:PORT` in a proxied
+    /// path. The client never sees the handshake. Upstream does the same.
     pub async fn unverified(
         &self,
         address: SocketAddr,
