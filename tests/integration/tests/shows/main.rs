@@ -3,8 +3,10 @@
 
 mod asked;
 mod configuration;
+mod confinement;
 mod crashes;
 mod faults;
+mod identities;
 mod images;
 mod services;
 mod survival;
