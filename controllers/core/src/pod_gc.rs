@@ -73,8 +73,12 @@ fn is_orphan(pod: &Pod, view: &View<'_>) -> bool {
     !pod.spec.node_name.is_empty() && view.nodes.get("", &pod.spec.node_name).is_none()
 }
 
-/// First told to the object, then removed once the quarantine is over.
+/// First told to the object, then removed once the quarantine is over. A pod may be made before its node is registered.
 fn remove_orphan(pod: &Pod, now: Time, plan: &mut Plan) {
+    let grown = Time(pod.metadata.creation_timestamp.map_or(0, |made| made.0) + ORPHAN_QUARANTINE_S);
+    if now < grown {
+        return plan.requeue(grown);
+    }
     let told = pod.status.condition("DisruptionTarget").and_then(|condition| condition.last_transition_time);
     match told {
         None => plan.push(fail(pod, now)),
