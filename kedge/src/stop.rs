@@ -6,15 +6,19 @@ use crate::kubeconfig;
 use crate::options::{DeleteOptions, StopOptions};
 use crate::site::SiteOptions;
 use http::Method;
-use kedge_cri_api::{ContainerId, ContainerState, Runtime, SandboxId};
+use kedge_cri_api::{ContainerId, ContainerState, ContainerStatus, Runtime, SandboxId};
 use kedge_machinery::Roots;
 use kedge_sys::cgroup;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Each container's grace at `kedge stop`, as upstream's default for a pod, in seconds.
+/// The annotation of a container that holds the grace of its pod.
+const GRACE: &str = "io.kubernetes.pod.terminationGracePeriod";
+/// Of a pod that does not say, as the API's default, in seconds.
 const GRACE_S: i64 = 30;
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// A pod that asks for more does not hold up its machine.
+const GRACE_MAX_S: i64 = 600;
+const STOP_LIMIT: Duration = Duration::from_secs(GRACE_MAX_S.unsigned_abs() + 30);
 const GROUP_LIMIT: Duration = Duration::from_secs(5);
 
 pub fn stop(site: &SiteOptions, options: &StopOptions) -> Outcome {
@@ -55,7 +59,13 @@ fn stop_running(roots: &Roots, keep_pods: bool) -> Outcome {
     Ok(())
 }
 
-/// Stops every container with its grace, side by side, then the sandboxes.
+/// What the pod of a container asked for.
+fn grace_s(container: &ContainerStatus) -> i64 {
+    let own = container.annotations.get(GRACE).and_then(|text| text.parse().ok());
+    own.unwrap_or(GRACE_S).clamp(0, GRACE_MAX_S)
+}
+
+/// Stops every container with its pod's grace, side by side, then the sandboxes.
 pub async fn end_pods(runtime: &dyn Runtime) {
     let began = Instant::now();
     let (containers, sandboxes) = match (runtime.list_containers().await, runtime.list_pod_sandboxes().await)
@@ -69,7 +79,7 @@ pub async fn end_pods(runtime: &dyn Runtime) {
     let running = containers.iter().filter(|container| container.state == ContainerState::Running);
     let stops = running.map(|container| async {
         let id = ContainerId(container.id.clone());
-        if let Err(error) = runtime.stop_container(&id, GRACE_S).await {
+        if let Err(error) = runtime.stop_container(&id, grace_s(container)).await {
             tracing::warn!(container = container.name, %error, "could not be stopped");
         }
     });
@@ -215,6 +225,16 @@ fn remove_cgroups(roots: &Roots) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_pod_has_its_own_grace() {
+        for (written, grace) in
+            [(Some("1"), 1), (Some("90"), 90), (Some("86400"), GRACE_MAX_S), (None, GRACE_S)]
+        {
+            let annotations = written.map(|text| (GRACE.to_owned(), text.to_owned())).into_iter().collect();
+            assert_eq!(grace_s(&ContainerStatus { annotations, ..ContainerStatus::default() }), grace);
+        }
+    }
 
     #[test]
     fn mount_points_are_unescaped() {
