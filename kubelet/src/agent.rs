@@ -31,6 +31,8 @@ pub(crate) struct Agent {
     pub metrics: Metrics,
     /// `kedge`, the scheme of container ids.
     pub runtime_name: String,
+    /// The runtime can make a mount and all mounts below it read-only.
+    pub recursive_read_only: bool,
     pub recorder: Recorder,
     pub services: Arc<Cache<Service>>,
     pub sources: Registry,
@@ -78,6 +80,7 @@ impl Agent {
             node_changed: Notify::new(),
             table: Arc::new(Table::default()),
             runtime_name: "kedge".to_owned(),
+            recursive_read_only: false,
             started: std::time::Instant::now(),
             config,
             settings,
@@ -108,6 +111,9 @@ pub(crate) async fn run(mut agent: Agent, mut shutdown: watch::Receiver<bool>) -
         agent.runtime.version().await.map_err(|cause| Error::Runtime { what: "its version", cause })?;
     agent.machine.runtime_version = format!("{}://{}", version.runtime_name, version.runtime_version);
     agent.runtime_name = version.runtime_name;
+    let status =
+        agent.runtime.status().await.map_err(|cause| Error::Runtime { what: "its status", cause })?;
+    agent.recursive_read_only = status.recursive_read_only_mounts;
     prepare_folders(&agent)?;
     let agent = Arc::new(agent);
     let mut tasks = JoinSet::new();

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use kedge_kubelet_core::volumes::{Content, HostPathType, Medium, VolumePlan, fs_group_bits};
@@ -114,6 +114,16 @@ fn check_host_path(path: &Path, kind: HostPathType) -> Result<(), String> {
         HostPathType::BlockDevice => found.is_some_and(|kind| kind.is_block_device()),
     };
     if fits { Ok(()) } else { Err(kind.mismatch(path)) }
+}
+
+/// Bytes that the files below a folder take on the disk. Links are not followed, and what vanishes meanwhile counts nothing.
+pub(crate) fn usage(folder: &Path) -> u64 {
+    let of = |entry: fs::DirEntry| {
+        let Ok(meta) = entry.metadata() else { return 0 };
+        let below = if meta.is_dir() { usage(&entry.path()) } else { 0 };
+        meta.blocks() * 512 + below
+    };
+    fs::read_dir(folder).into_iter().flatten().flatten().map(of).sum()
 }
 
 /// Unmounts everything below a pod's folder and removes it. A mount that is busy is detached: the pod has ended.

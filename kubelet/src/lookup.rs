@@ -27,6 +27,8 @@ pub trait Lookup: Send + Sync {
         previous: bool,
     ) -> Option<ContainerPlace>;
     fn sandbox(&self, namespace: &str, pod: &str) -> Option<SandboxId>;
+    /// The id of a container that has ended, by the pod's status: the runtime may have forgotten it.
+    fn ended(&self, namespace: &str, pod: &str, container: &str) -> Option<String>;
 }
 
 /// One pod's entry.
@@ -85,5 +87,15 @@ impl Lookup for Table {
 
     fn sandbox(&self, namespace: &str, pod: &str) -> Option<SandboxId> {
         self.read(namespace, pod, |entry| entry.sandbox.clone())
+    }
+
+    fn ended(&self, namespace: &str, pod: &str, container: &str) -> Option<String> {
+        self.read(namespace, pod, |entry| {
+            let status = &entry.pod.status;
+            let all = status.init_container_statuses.iter().chain(&status.container_statuses);
+            let mut all = all.chain(&status.ephemeral_container_statuses);
+            let found = all.find(|status| status.name == container && status.state.terminated.is_some())?;
+            Some(found.container_id.clone()).filter(|id| !id.is_empty())
+        })
     }
 }

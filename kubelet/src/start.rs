@@ -124,7 +124,7 @@ impl Start {
             pod_folder: &pod_folder,
             volumes: &self.volumes,
             env: &env,
-            recursive_read_only: false,
+            recursive_read_only: agent.recursive_read_only,
             attempt: self.attempt,
         };
         let mounts = mounts::of_container(&place)?;

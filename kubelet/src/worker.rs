@@ -6,6 +6,7 @@
 
 mod actions;
 mod probing;
+mod storage;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::{logs, start};
 
 pub(crate) use actions::GRACE_MIN_S;
 use probing::Probing;
+use storage::Storage;
 use volumes::Volumes;
 
 /// Messages to one worker that wait; a sender beyond that waits too.
@@ -72,6 +74,8 @@ pub(crate) enum Input {
     },
     TornDown(Result<(), String>),
     Probed(probing::Done),
+    /// What the pod has on the disk.
+    Measured(kedge_kubelet_core::eviction::Usage),
     StatusWritten(u64),
     Deleted(Result<(), kedge_client::Error>),
 }
@@ -91,6 +95,7 @@ pub(crate) struct Worker {
     held: Arc<Held>,
     volumes: Volumes,
     probing: Probing,
+    storage: Storage,
     sandbox_config: Option<PodSandboxConfig>,
     ending: watch::Sender<bool>,
     deleting: bool,
@@ -117,6 +122,7 @@ impl Worker {
         let worker = Worker {
             volumes: Volumes::follow(&held, &sender),
             probing: Probing::default(),
+            storage: Storage::default(),
             status: Arc::new(pod.status.clone()),
             sequence: 0,
             messages: BTreeMap::new(),
@@ -181,6 +187,7 @@ impl Worker {
             Input::Removed { id, result } => self.removed(&id, result),
             Input::TornDown(result) => self.torn_down(result),
             Input::Probed(done) => self.probed(done),
+            Input::Measured(usage) => self.measured(&usage),
             Input::StatusWritten(sequence) if sequence == self.sequence => self.note_stored(),
             Input::StatusWritten(_) => {}
             Input::Deleted(result) => self.deleted(result),
@@ -280,9 +287,10 @@ impl Worker {
             return None;
         }
         let probe = self.probe(at, is_ending);
-        let volumes = if is_ending { None } else { self.keep_volumes(at) };
+        let (volumes, storage) =
+            if is_ending { (None, None) } else { (self.keep_volumes(at), self.watch_storage(at)) };
         let idle = at.after_s(3600);
-        [plan.wake, probe, volumes].into_iter().flatten().min().or(Some(idle))
+        [plan.wake, probe, volumes, storage].into_iter().flatten().min().or(Some(idle))
     }
 
     fn check_deadline(&mut self, at: Moment) {
@@ -309,7 +317,7 @@ impl Worker {
             host_ips: &host_ips,
             runtime_name: &self.agent.runtime_name,
             messages: &self.messages,
-            recursive_read_only: false,
+            recursive_read_only: self.agent.recursive_read_only,
             now: at,
         };
         let phase = status::phase(&self.pod, &inputs);

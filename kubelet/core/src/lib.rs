@@ -7,6 +7,7 @@ pub mod config;
 pub mod dns;
 pub mod env;
 pub mod events;
+pub mod eviction;
 pub mod fields;
 pub mod hosts;
 pub mod image;

@@ -7,6 +7,7 @@ use kedge_cri_api::{ContainerState, ContainerStatus, PodSandboxStatus};
 
 use crate::Moment;
 use crate::backoff::Backoff;
+use crate::eviction::EVICTED;
 
 /// The sandboxes and containers of one pod, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -152,7 +153,8 @@ impl Progress {
 
     /// The deadline of the termination of `pod`, set once and only ever drawn nearer.
     pub fn begin_termination(&mut self, pod: &Pod, now: Moment) {
-        let deadline = termination_deadline(pod, self.gone, now);
+        let is_evicted = self.ending.as_ref().is_some_and(|ending| ending.reason == EVICTED);
+        let deadline = termination_deadline(pod, self.gone || is_evicted, now);
         let announced = self.terminating.is_some_and(|terminating| terminating.announced);
         let deadline = self.terminating.map_or(deadline, |terminating| terminating.deadline.min(deadline));
         self.terminating = Some(Terminating { deadline, announced });
@@ -161,7 +163,7 @@ impl Progress {
 
 /// Grace counts from the deletion, not from when we heard of it; at least a second is left. `deletionTimestamp` is the
 /// end of the grace period cut to a whole second, hence the second on top.
-fn termination_deadline(pod: &Pod, gone: bool, now: Moment) -> Moment {
+fn termination_deadline(pod: &Pod, at_once: bool, now: Moment) -> Moment {
     let least = now.after_s(1);
     let meta = &pod.metadata;
     let spec_grace = pod.spec.termination_grace_period_seconds.unwrap_or(30);
@@ -173,7 +175,7 @@ fn termination_deadline(pod: &Pod, gone: bool, now: Moment) -> Moment {
                 .min(now.after_s(meta.deletion_grace_period_seconds.unwrap_or(spec_grace)))
                 .max(least)
         }
-        (None, _) if gone => least,
+        (None, _) if at_once => least,
         (None, _) => now.after_s(spec_grace).max(least),
     }
 }

@@ -95,12 +95,13 @@ pub fn container_resources(
     container: &Container,
     memory_capacity: i64,
 ) -> LinuxContainerResources {
-    let limits = &container.resources.limits;
+    let own = with_limits_of_pod(&pod.spec, &container.resources);
+    let limits = &own.limits;
     let memory = amount(limits, "memory").unwrap_or(0);
     LinuxContainerResources {
         cpu_period_us: PERIOD_US,
         cpu_quota_us: cpu_quota_us(milli(limits, "cpu").unwrap_or(0)),
-        cpu_shares: shares(&container.resources),
+        cpu_shares: shares(&own),
         memory_limit_bytes: memory,
         // No swap: the kubelet's default swap behaviour.
         memory_swap_limit_bytes: memory,
@@ -108,6 +109,18 @@ pub fn container_resources(
         hugepage_limits: hugepage_limits(limits),
         ..LinuxContainerResources::default()
     }
+}
+
+/// A container without a limit of its own may use what the pod may (KEP-2837).
+fn with_limits_of_pod(spec: &PodSpec, own: &ResourceRequirements) -> ResourceRequirements {
+    let mut own = own.clone();
+    for name in ["cpu", "memory"] {
+        let of_pod = spec.resources.as_deref().and_then(|resources| resources.limits.get(name));
+        if let Some(limit) = of_pod.filter(|_| !own.limits.contains_key(name)) {
+            own.limits.insert(name.to_owned(), limit.clone());
+        }
+    }
+    own
 }
 
 /// Every size that x86-64 and arm64 share is set, to zero where the pod asks for none.
@@ -234,6 +247,22 @@ mod tests {
             (of_pod.cpu_quota_us, of_pod.cpu_shares, of_pod.memory_limit_bytes),
             (20_000, 204, 50_331_648)
         );
+    }
+
+    /// `qos-pod-level`: what the recorded containers found in their cgroups.
+    #[test]
+    fn limits_of_the_pod_hold_for_containers_without() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {
+            "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "300m", "memory": "96Mi"}},
+            "containers": [{"name": "c"}, {"name": "d", "resources": {"requests": {"cpu": "20m"}}}]}}))
+        .unwrap();
+        for (container, shares) in pod.spec.containers.iter().zip([307, 20]) {
+            let seen = container_resources(&pod, container, 1 << 33);
+            assert_eq!(
+                (seen.cpu_shares, seen.cpu_quota_us, seen.memory_limit_bytes),
+                (shares, 30_000, 100_663_296)
+            );
+        }
     }
 
     #[test]

@@ -42,7 +42,13 @@ pub(super) async fn handle(
     let options = options(&query).map_err(|words| Rejection(StatusCode::BAD_REQUEST, words))?;
     let previous = query.is_set("previous");
     let place = handlers.lookup.container(namespace, pod, container, previous);
-    let place = place.ok_or_else(|| missing(handlers, namespace, pod, container, previous))?;
+    let Some(place) = place else {
+        let ended = handlers.lookup.ended(namespace, pod, container).filter(|_| !previous);
+        // Upstream says so in the place of the log, and so do tools expect it (`sidecar-delete-order`).
+        let words = ended.map(|id| format!("unable to retrieve container logs for {id}"));
+        let missing = || missing(handlers, namespace, pod, container, previous);
+        return words.map(|words| super::text(StatusCode::OK, words)).ok_or_else(missing);
+    };
     let (sender, mut pieces) = mpsc::channel(PIECES_WAITING);
     let mut reading = Reading::new(place, options, sender, Arc::clone(&handlers.runtime)).await;
     match reading.open().await {

@@ -4,6 +4,7 @@ use kedge_api::Pod;
 use kedge_cri_api::ContainerStatus;
 
 use super::{Action, Plan};
+use crate::eviction::EVICTED;
 use crate::observed::{Step, Terminating};
 use crate::{Moment, Observed, Progress};
 
@@ -39,8 +40,12 @@ pub(super) fn plan(pod: &Pod, observed: &Observed, progress: &Progress, now: Mom
         }
         Step::Failed { .. } => return plan.act(Action::TearDown),
     }
+    let is_evicted = progress.ending.as_ref().is_some_and(|ending| ending.reason == EVICTED);
     if pod.metadata.deletion_timestamp.is_some() || progress.gone {
         finish(observed, progress, plan);
+    } else if is_evicted && progress.final_status_sent {
+        // It was evicted for its disk, so what it wrote goes although the object stays.
+        remove_all(observed, progress, plan);
     }
 }
 
@@ -95,6 +100,20 @@ fn stop_containers(
 
 /// Nothing runs any more: dead containers and sandboxes go, then the object.
 fn finish(observed: &Observed, progress: &Progress, plan: &mut Plan) {
+    if remove_all(observed, progress, plan) {
+        return;
+    }
+    if progress.gone {
+        plan.finished = true;
+    } else if progress.final_status_sent {
+        plan.act(Action::FinishDeletion);
+    } else {
+        plan.wait("the final status to be stored");
+    }
+}
+
+/// Containers, then sandboxes. True while something is left.
+fn remove_all(observed: &Observed, progress: &Progress, plan: &mut Plan) -> bool {
     let mut left = false;
     for container in &observed.containers {
         left = true;
@@ -111,13 +130,7 @@ fn finish(observed: &Observed, progress: &Progress, plan: &mut Plan) {
         }
     }
     if left {
-        return plan.wait("the removal of what has ended");
+        plan.wait("the removal of what has ended");
     }
-    if progress.gone {
-        plan.finished = true;
-    } else if progress.final_status_sent {
-        plan.act(Action::FinishDeletion);
-    } else {
-        plan.wait("the final status to be stored");
-    }
+    left
 }

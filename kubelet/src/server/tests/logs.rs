@@ -23,6 +23,10 @@ impl Lookup for OneContainer {
     fn sandbox(&self, _: &str, pod: &str) -> Option<SandboxId> {
         (pod == "p1").then(|| SandboxId("box".into()))
     }
+
+    fn ended(&self, _: &str, _: &str, container: &str) -> Option<String> {
+        (container == "forgotten").then(|| "kedge://c0".to_owned())
+    }
 }
 
 struct World {
@@ -79,6 +83,8 @@ async fn the_wanted_part_of_a_log() {
     assert_eq!(world.get("p1", "main", "tailLines=0").await.unwrap(), "");
     assert_eq!(world.get("p1", "main", "limitBytes=10").await.unwrap(), "line 0\nlin");
     assert_eq!(world.get("p1", "main", "sinceTime=2099-01-01T00:00:00Z").await.unwrap(), "");
+    let forgotten = world.get("p1", "forgotten", "").await.unwrap();
+    assert_eq!(forgotten, "unable to retrieve container logs for kedge://c0");
 }
 
 #[tokio::test]
