@@ -1,6 +1,7 @@
 //! Hands pods and runtime events to the workers, and starts and buries these.
 //!
-//! Task: one. Channels: the pod cache's subscription and the runtime's events in, one queue per worker out.
+//! Task: one. Channels: the pod cache's subscription, the set of static pods and the runtime's events in, one queue per
+//! worker out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,13 +14,16 @@ use kedge_cri_api::{ContainerStatus, PodSandboxStatus, RuntimeEvent};
 use kedge_kubelet_core::Observed;
 use kedge_kubelet_core::admission::{self, KernelFeatures};
 use kedge_kubelet_core::observed::Ending;
+use kedge_kubelet_core::static_pods::mirrored;
 use kedge_machinery::Change;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 
 use crate::agent::Agent;
 use crate::disk;
+use crate::mirrors::{self, Mirrors};
+use crate::static_pods::{self, StaticPod};
 use crate::worker::{Input, Worker};
 
 struct Dispatcher {
@@ -29,6 +33,9 @@ struct Dispatcher {
     workers: BTreeMap<String, Handle>,
     tasks: JoinSet<()>,
     features: KernelFeatures,
+    /// By uid.
+    statics: BTreeMap<String, Arc<StaticPod>>,
+    mirrors: Mirrors,
 }
 
 struct Handle {
@@ -53,16 +60,30 @@ pub(crate) async fn run(agent: Arc<Agent>) {
     let mut changes = cache.subscribe();
     cache.synced().await;
     let app_armor = std::path::Path::new("/sys/kernel/security/apparmor/profiles").exists();
+    let (found, mut set) = watch::channel(static_pods::Set::default());
+    let (first, _) = static_pods::read(&static_pods::folder(&agent), &agent.config.node_name);
+    let mut files = JoinSet::new();
+    files.spawn(static_pods::follow(Arc::clone(&agent), found));
     let mut dispatcher = Dispatcher {
+        mirrors: Mirrors::new(Arc::clone(&agent)),
+        statics: BTreeMap::new(),
         agent,
         cache,
         workers: BTreeMap::new(),
         tasks: JoinSet::new(),
         features: KernelFeatures { app_armor },
     };
-    dispatcher.adopt().await;
+    dispatcher.adopt(first).await;
     loop {
         tokio::select! {
+            Ok(()) = set.changed() => {
+                let set = Arc::clone(&set.borrow_and_update());
+                dispatcher.take_statics(&set).await;
+            }
+            Some(Ok((key, went_well))) = dispatcher.mirrors.tasks.join_next() => {
+                dispatcher.mirrors.ended(key, went_well);
+                dispatcher.keep_mirrors();
+            }
             changes = changes.changes() => {
                 for change in changes {
                     dispatcher.changed(change).await;
@@ -86,11 +107,19 @@ pub(crate) async fn run(agent: Arc<Agent>) {
 
 impl Dispatcher {
     /// Pods that an earlier we started, and what is left of pods that are gone.
-    async fn adopt(&mut self) {
+    async fn adopt(&mut self, statics: Vec<Arc<StaticPod>>) {
         let mut found = self.list().await;
-        for pod in self.cache.list() {
+        let of_api = self.cache.list().into_iter().filter(|pod| mirrored(pod).is_none());
+        for pod in of_api.chain(statics.iter().map(|found| Arc::clone(&found.pod))) {
             let observed = found.remove(&pod.metadata.uid).unwrap_or_default();
             self.begin(pod, observed).await;
+        }
+        self.statics = statics.into_iter().map(|found| (found.pod.metadata.uid.clone(), found)).collect();
+        self.keep_mirrors();
+        for mirror in self.cache.list() {
+            if let Some(uid) = mirrored(&mirror).map(str::to_owned) {
+                self.tell(&uid, Input::Mirror(Some(mirror))).await;
+            }
         }
         for (uid, observed) in found {
             tracing::info!(uid, "a pod that is gone from the API is ended");
@@ -152,7 +181,50 @@ impl Dispatcher {
         }
     }
 
+    /// Begins what is new in the folder, and ends what is not there any more.
+    async fn take_statics(&mut self, set: &[Arc<StaticPod>]) {
+        let wanted: BTreeMap<String, Arc<StaticPod>> =
+            set.iter().map(|found| (found.pod.metadata.uid.clone(), Arc::clone(found))).collect();
+        let gone: Vec<String> =
+            self.statics.keys().filter(|uid| !wanted.contains_key(*uid)).cloned().collect();
+        for uid in gone {
+            self.statics.remove(&uid);
+            self.tell(&uid, Input::Vanished).await;
+        }
+        for (uid, found) in wanted {
+            if !self.statics.contains_key(&uid) && !self.workers.contains_key(&uid) {
+                self.begin(Arc::clone(&found.pod), Observed::default()).await;
+            }
+            self.statics.entry(uid).or_insert(found);
+        }
+        self.keep_mirrors();
+    }
+
+    fn keep_mirrors(&mut self) {
+        let workers = &self.workers;
+        self.mirrors.keep(&self.statics, &self.cache, |uid| workers.contains_key(uid));
+    }
+
+    /// A mirror pod is where a static pod's status goes; the pod itself follows its file.
+    async fn mirror_changed(&mut self, change: Change<Pod>) {
+        let uid = |pod: &Arc<Pod>| mirrored(pod).map(str::to_owned);
+        let (old, new) = (change.old.as_ref().and_then(uid), change.new.as_ref().and_then(uid));
+        if let Some(pod) = change.new.as_ref().or(change.old.as_ref()) {
+            self.mirrors.note(&mirrors::key(pod));
+        }
+        if let Some(old) = old.filter(|old| new.as_ref() != Some(old)) {
+            self.tell(&old, Input::Mirror(None)).await;
+        }
+        if let Some(new) = new {
+            self.tell(&new, Input::Mirror(change.new)).await;
+        }
+        self.keep_mirrors();
+    }
+
     async fn changed(&mut self, change: Change<Pod>) {
+        if change.old.iter().chain(&change.new).any(|pod| mirrored(pod).is_some()) {
+            return self.mirror_changed(change).await;
+        }
         let old_uid = change.old.as_ref().map(|pod| pod.metadata.uid.clone());
         let new_uid = change.new.as_ref().map(|pod| pod.metadata.uid.clone());
         if let Some(old_uid) = old_uid.filter(|old| new_uid.as_ref() != Some(old)) {
@@ -234,7 +306,18 @@ impl Dispatcher {
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             let observed = self.list().await.remove(&uid).unwrap_or_default();
             self.begin(handle.pod, observed).await;
+        } else {
+            self.end_of_static(&uid).await;
         }
+    }
+
+    /// A manifest that came back while its pod was ending, and the mirror of one that has ended.
+    async fn end_of_static(&mut self, uid: &str) {
+        if let Some(found) = self.statics.get(uid) {
+            let pod = Arc::clone(&found.pod);
+            self.begin(pod, Observed::default()).await;
+        }
+        self.keep_mirrors();
     }
 }
 

@@ -20,6 +20,7 @@ use kedge_cri_api::{
 use kedge_kubelet_core::events::Event;
 use kedge_kubelet_core::observed::{Ending, Failure};
 use kedge_kubelet_core::plan::{active_deadline, ends, has_ended, plan};
+use kedge_kubelet_core::static_pods::is_static;
 use kedge_kubelet_core::status::{self, Inputs, Phase};
 use kedge_kubelet_core::volumes::{VolumePlan, references};
 use kedge_kubelet_core::{Moment, Observed, Progress, admission};
@@ -46,6 +47,10 @@ pub(crate) enum Input {
     Pod(Arc<Pod>),
     /// The object is gone from the API, or another one has taken its name.
     Vanished,
+    /// The status could not be written: the object is not there.
+    Unwritable,
+    /// The mirror of a static pod, as the API has it.
+    Mirror(Option<Arc<Pod>>),
     Runtime(RuntimeEvent),
     /// Everything the runtime has of this pod, after events were lost.
     Relist(Observed),
@@ -83,6 +88,8 @@ pub(crate) enum Input {
 pub(crate) struct Worker {
     agent: Arc<Agent>,
     pod: Arc<Pod>,
+    /// Of a static pod: where its status goes.
+    mirror: Option<Arc<Pod>>,
     inputs: mpsc::Receiver<Input>,
     sender: mpsc::Sender<Input>,
     observed: Observed,
@@ -132,6 +139,7 @@ impl Worker {
             sender: sender.clone(),
             agent,
             pod,
+            mirror: None,
             inputs,
             observed,
             progress,
@@ -173,6 +181,9 @@ impl Worker {
         match input {
             Input::Pod(pod) => self.take_pod(pod),
             Input::Vanished => self.progress.gone = true,
+            // A static pod follows its file; its mirror is made again.
+            Input::Unwritable => self.progress.gone |= !is_static(&self.pod),
+            Input::Mirror(mirror) => self.mirror = mirror,
             Input::Runtime(event) => self.refresh(&event).await,
             Input::Relist(observed) => {
                 self.observed = observed;
@@ -335,16 +346,18 @@ impl Worker {
     /// Hands the status to the writer, unless it has it or the API does.
     fn send_status(&mut self) {
         let last = self.wanted.borrow().clone();
-        let is_stored = self.pod.status == *self.status;
+        let of_api = if is_static(&self.pod) { self.mirror.as_ref() } else { Some(&self.pod) };
+        let Some(of_api) = of_api.cloned() else { return };
+        let is_stored = of_api.status == *self.status;
         let is_news = match &last {
             None => !is_stored,
             // The object came again with another status: somebody else wrote, or our write is still on its way.
-            Some(last) => last.status != self.status || (!is_stored && !Arc::ptr_eq(&last.seen, &self.pod)),
+            Some(last) => last.status != self.status || (!is_stored && !Arc::ptr_eq(&last.seen, &of_api)),
         };
         if is_news {
             self.sequence += 1;
             self.progress.final_status_sent = false;
-            let (status, seen) = (Arc::clone(&self.status), Arc::clone(&self.pod));
+            let (status, seen) = (Arc::clone(&self.status), of_api);
             self.wanted.send_replace(Some(Wanted { sequence: self.sequence, status, seen }));
         } else if is_stored {
             self.note_stored();

@@ -42,8 +42,11 @@ pub(crate) async fn run(
                 break;
             };
             // Whichever is newer: what the last write returned, or what the watch has shown.
-            let base =
-                written.clone().filter(|pod| revision(pod) >= revision(&next.seen)).unwrap_or(next.seen);
+            let same = |pod: &Arc<Pod>| pod.metadata.uid == next.seen.metadata.uid;
+            let base = written
+                .clone()
+                .filter(|pod| same(pod) && revision(pod) >= revision(&next.seen))
+                .unwrap_or_else(|| Arc::clone(&next.seen));
             match write(&agent, &base, &next.status).await {
                 Ok(pod) => {
                     backoff.reset();
@@ -55,7 +58,7 @@ pub(crate) async fn run(
                 }
                 Err(error) if error.is_not_found() || error.is_conflict() => {
                     tracing::debug!(%error, pod = base.full_name(), "the pod is gone");
-                    if inputs.send(Input::Vanished).await.is_err() {
+                    if inputs.send(Input::Unwritable).await.is_err() {
                         return;
                     }
                     break;

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod probe;
 pub mod resources;
 pub mod security;
+pub mod static_pods;
 pub mod status;
 pub mod termination;
 pub mod volumes;

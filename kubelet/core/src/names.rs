@@ -14,8 +14,10 @@ pub const TERMINATION_MESSAGE_POLICY: &str = "io.kubernetes.container.terminatio
 pub const POD_TERMINATION_GRACE: &str = "io.kubernetes.pod.terminationGracePeriod";
 pub const CONTAINER_PRE_STOP: &str = "io.kubernetes.container.preStopHandler";
 pub const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
+/// Of a static pod: what its manifest says, hashed.
+pub const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 pub const CONFIG_SEEN: &str = "kubernetes.io/config.seen";
-/// Of a static pod.
+/// Of a pod in the API: the hash of the static pod that it shows.
 pub const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// `<namespace>_<name>_<uid>`, the folder of a pod's logs.
