@@ -58,6 +58,9 @@ pub struct Finding {
     pub result: Option<bool>,
 }
 
+/// Before the first liveness probe of a container that asks for no delay.
+const LIVENESS_AFTER: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     pub kind: Kind,
@@ -75,6 +78,9 @@ impl Machine {
     /// `jitter` delays the first run; it is zero except after the node agent's own start, when all pods begin at once.
     pub fn new(kind: Kind, probe: &Probe, started_at: Moment, now: Moment, jitter: Duration) -> Machine {
         let first = started_at.after_s(i64::from(probe.initial_delay_seconds.max(0)));
+        // A server that has just begun is no dead one: upstream's first look comes within a period (`liveness-http-404`).
+        let settles = kind == Kind::Liveness && probe.initial_delay_seconds <= 0;
+        let first = if settles { first.after(LIVENESS_AFTER.min(seconds(probe.period_seconds))) } else { first };
         Machine {
             kind,
             probe: probe.clone(),
@@ -220,6 +226,11 @@ mod tests {
         machine.finish(&Outcome::Success, Moment(7_000));
         assert_eq!(machine.due(true), Some(Moment(16_300)), "the period does not drift");
         assert_eq!(machine.timeout(), Duration::from_secs(1));
+        let plain = serde_json::from_value(serde_json::json!({"periodSeconds": 10})).unwrap();
+        for (kind, due) in [(Kind::Readiness, 0), (Kind::Startup, 0), (Kind::Liveness, 1_000)] {
+            let machine = Machine::new(kind, &plain, Moment(0), Moment(0), Duration::ZERO);
+            assert_eq!(machine.due(true), Some(Moment(due)), "{kind:?}");
+        }
     }
 
     #[test]
