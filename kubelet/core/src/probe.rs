@@ -80,7 +80,8 @@ impl Machine {
         let first = started_at.after_s(i64::from(probe.initial_delay_seconds.max(0)));
         // A server that has just begun is no dead one: upstream's first look comes within a period (`liveness-http-404`).
         let settles = kind == Kind::Liveness && probe.initial_delay_seconds <= 0;
-        let first = if settles { first.after(LIVENESS_AFTER.min(seconds(probe.period_seconds))) } else { first };
+        let first =
+            if settles { first.after(LIVENESS_AFTER.min(seconds(probe.period_seconds))) } else { first };
         Machine {
             kind,
             probe: probe.clone(),
