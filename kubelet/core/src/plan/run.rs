@@ -1,5 +1,7 @@
 //! A pod that should be running.
 
+use std::time::Duration;
+
 use kedge_api::Pod;
 use kedge_api::pod::Container;
 use kedge_cri_api::{ContainerState, ContainerStatus};
@@ -11,7 +13,7 @@ use crate::{Moment, Observed, Progress, config, names};
 
 /// A failed start that has no back-off of its own (a missing ConfigMap, say) is tried again after this.
 const RETRY_S: i64 = 5;
-/// How long `ErrImagePull` stays visible before the status says that we wait.
+/// How long `ErrImagePull` stays visible before the status says that we wait, and a back-off before it is over.
 const SHOWN_S: i64 = 1;
 
 pub(super) fn plan(pod: &Pod, observed: &Observed, progress: &Progress, now: Moment, plan: &mut Plan) {
@@ -301,7 +303,12 @@ impl Starts<'_> {
             container.name,
             names::pod_in_messages(self.pod)
         );
-        self.note(container, progress, "CrashLoopBackOff", message, until);
+        // Long enough for a watcher to see it.
+        let shown_from = failed_at.after(delay.saturating_sub(Duration::from_secs(SHOWN_S.unsigned_abs())));
+        self.note(container, progress, "CrashLoopBackOff", message, shown_from);
+        if self.now < shown_from {
+            self.plan.wait_until(shown_from, format!("{}: the exit is shown first", container.name));
+        }
         self.plan.wait_until(until, format!("{}: back-off {}", container.name, go_seconds(delay)));
         true
     }

@@ -319,14 +319,16 @@ exit c 1
   = Running
 exit c 1
   c: CrashLoopBackOff back-off 10s restarting failed container=c pod=p_n(u)
-  = Running, wake in 10s
-after 10
+  = Running, wake in 9s
+after 9
+  = Running, wake in 1s
+after 1
   start c-2
   remove c-0
   = Running
 exit c 1
   c: CrashLoopBackOff back-off 20s restarting failed container=c pod=p_n(u)
-  = Running, wake in 20s
+  = Running, wake in 19s
 ",
     );
 }
