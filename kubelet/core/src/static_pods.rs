@@ -6,16 +6,6 @@ use serde_json::{Value, json};
 
 use crate::names::{CONFIG_HASH, CONFIG_MIRROR, CONFIG_SEEN, CONFIG_SOURCE};
 
-/// What a pod gets that the API server would have given it, by the path of the object that holds it.
-const SPEC_DEFAULTS: [(&str, fn() -> Value); 7] = [
-    ("restartPolicy", || json!("Always")),
-    ("terminationGracePeriodSeconds", || json!(30)),
-    ("dnsPolicy", || json!("ClusterFirst")),
-    ("securityContext", || json!({})),
-    ("schedulerName", || json!("default-scheduler")),
-    ("enableServiceLinks", || json!(true)),
-    ("preemptionPolicy", || json!("PreemptLowerPriority")),
-];
 const PROBE_DEFAULTS: [(&str, i64); 4] =
     [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)];
 
@@ -88,8 +78,17 @@ fn hash(manifest: &Value) -> String {
 
 fn default(pod: &mut Value) -> Result<(), String> {
     let spec = pod["spec"].as_object_mut().ok_or("spec is missing")?;
-    for (name, value) in SPEC_DEFAULTS {
-        spec.entry(name).or_insert_with(value);
+    // What the API server would have given it.
+    for (name, value) in [
+        ("restartPolicy", json!("Always")),
+        ("terminationGracePeriodSeconds", json!(30)),
+        ("dnsPolicy", json!("ClusterFirst")),
+        ("securityContext", json!({})),
+        ("schedulerName", json!("default-scheduler")),
+        ("enableServiceLinks", json!(true)),
+        ("preemptionPolicy", json!("PreemptLowerPriority")),
+    ] {
+        spec.entry(name).or_insert(value);
     }
     for list in ["initContainers", "containers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
