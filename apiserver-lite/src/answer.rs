@@ -11,8 +11,10 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response};
 use kedge_api::kinds::Kind;
+use kedge_apiserver_core::protobuf;
 use kedge_apiserver_core::registry::convert;
 use kedge_apiserver_core::registry::encode::{Encoded, decode};
+use kedge_apiserver_core::registry::facts::Facts;
 use kedge_apiserver_core::registry::negotiate::{Endpoint, Format, Representation, Transform, negotiate};
 use kedge_apiserver_core::registry::read::Listing;
 use kedge_apiserver_core::status::ApiError;
@@ -33,6 +35,11 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// How the client wants to see an error: in JSON where it asks for nothing that errors have.
+    pub fn of_error(headers: &HeaderMap) -> Wanted {
+        Wanted::read(headers, None, Endpoint::Plain).unwrap_or_default()
+    }
+
     pub fn read(headers: &HeaderMap, include: Option<&str>, endpoint: Endpoint) -> Result<Wanted, ApiError> {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let representation = negotiate(text(ACCEPT), endpoint)?;
@@ -101,6 +108,11 @@ pub fn list(kind: &'static Kind, listing: &Listing, wanted: &Wanted) -> Result<R
     }
     if let Some(remaining) = listing.remaining {
         metadata["remainingItemCount"] = remaining.into();
+    }
+    if transform == Transform::None && stored && format == Format::Protobuf {
+        let message = protobuf::list(&metadata, listing.entries.iter().map(|entry| Facts::message(entry)));
+        let bytes = protobuf::enveloped(&kind.api_version(), kind.list_kind, &message);
+        return Ok(finish(200, format.content_type(), bytes, wanted.gzip));
     }
     let items = || -> Vec<Value> {
         let decoded = listing.entries.iter().map(|entry| {
@@ -204,13 +216,19 @@ pub fn value(code: u16, value: &Value, wanted: &Wanted) -> Response<BoxBody> {
             bytes
         }
         Format::Yaml => serde_yaml_ng::to_string(value).unwrap_or_default().into_bytes(),
+        Format::Protobuf => match protobuf::body(value) {
+            Some(bytes) => bytes,
+            None => return error(&not_acceptable(NOT_IN_PROTOBUF), wanted),
+        },
     };
     finish(code, format.content_type(), bytes, wanted.gzip)
 }
 
-/// An error as a Status. Errors before negotiation are JSON.
-pub fn error(error: &ApiError) -> Response<BoxBody> {
-    let mut response = value(error.code, &error.to_status(), &Wanted::default());
+const NOT_IN_PROTOBUF: &str = "the object does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message";
+
+/// An error as a Status.
+pub fn error(error: &ApiError, wanted: &Wanted) -> Response<BoxBody> {
+    let mut response = value(error.code, &error.to_status(), wanted);
     if let Some(seconds) = error.retry_after_s {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }

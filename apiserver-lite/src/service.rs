@@ -1,6 +1,6 @@
 //! The way of a request: identity, authorization, route, handler, answer.
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, Wanted};
 use crate::authn;
 use crate::body::BoxBody;
 use crate::context::{Context, now};
@@ -56,7 +56,7 @@ impl ApiService {
         let outcome = AssertUnwindSafe(respond(&self.context, request)).catch_unwind().await;
         let (label, mut response) = outcome.unwrap_or_else(|_| {
             let why = "This request caused apiserver to panic. Look in the logs for details.";
-            ("panic", answer::error(&ApiError::new(500, "InternalError", why)))
+            ("panic", answer::error(&ApiError::new(500, "InternalError", why), &Wanted::default()))
         });
         context.metrics.observe(method.as_str(), label, response.status().as_u16(), started.elapsed());
         response.headers_mut().insert(AUDIT_ID, audit_id);
@@ -84,9 +84,10 @@ fn fresh_id() -> HeaderValue {
 
 async fn respond(context: &Arc<Context>, request: Request<BoxBody>) -> (&'static str, Response<BoxBody>) {
     let (parts, body) = request.into_parts();
+    let shown = Wanted::of_error(&parts.headers);
     let identity = match identify(context, &parts) {
         Ok(identity) => identity,
-        Err(error) => return ("unauthorized", answer::error(&error)),
+        Err(error) => return ("unauthorized", answer::error(&error, &shown)),
     };
     let query = QueryString::parse(parts.uri.query().unwrap_or_default());
     let path = decode(parts.uri.path(), false);
@@ -94,10 +95,10 @@ async fn respond(context: &Arc<Context>, request: Request<BoxBody>) -> (&'static
     let attributes = info::attributes(identity, method.as_str(), &path, &query);
     let call = Call { method, attributes, query, parts };
     if let Err(error) = authorize(context, &call.attributes) {
-        return ("forbidden", answer::error(&error));
+        return ("forbidden", answer::error(&error, &shown));
     }
     let (label, answer) = admit(context, call, body, route(&path)).await;
-    (label, answer.unwrap_or_else(|error| answer::error(&error)))
+    (label, answer.unwrap_or_else(|error| answer::error(&error, &shown)))
 }
 
 /// In process the caller is a typed extension; over TLS the authenticator finds out. Either may ask to act as somebody else.
@@ -194,7 +195,7 @@ async fn other(context: &Arc<Context>, call: &Call) -> (&'static str, Answer) {
         "metrics" => ("metrics", Ok(metrics::handle(context))),
         "openapi" => ("openapi", openapi::handle(call)),
         ".well-known" | "openid" => ("openid", discovery::openid(context, call)),
-        "" => ("root", discovery::root(call)),
+        "" => ("root", discovery::root()),
         _ => ("missing", Ok(answer::text(404, "text/plain; charset=utf-8", "404 page not found\n"))),
     }
 }

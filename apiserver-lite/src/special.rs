@@ -77,7 +77,7 @@ fn component(name: &str) -> Value {
 pub fn get(target: &Target, wanted: &Wanted) -> Answer {
     let mut response = match COMPONENTS.contains(&target.name.as_str()) {
         true => answer::value(200, &component(&target.name), wanted),
-        false => answer::error(&ApiError::not_found("", "componentstatus", &target.name)),
+        false => answer::error(&ApiError::not_found("", "componentstatus", &target.name), wanted),
     };
     answer::warn(&mut response, &[COMPONENT_STATUS.to_owned()]);
     Ok(response)

@@ -13,10 +13,11 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use kedge_api::kinds::Kind;
+use kedge_apiserver_core::protobuf;
 use kedge_apiserver_core::registry::convert;
 use kedge_apiserver_core::registry::encode::Encoded;
 use kedge_apiserver_core::registry::facts::{Facts, frame};
-use kedge_apiserver_core::registry::negotiate::Transform;
+use kedge_apiserver_core::registry::negotiate::{Format, Representation, Transform};
 use kedge_apiserver_core::registry::options::ListOptions;
 use kedge_apiserver_core::registry::read::{Filter, Seen, observe, start_watch, too_old};
 use kedge_apiserver_core::registry::route::Target;
@@ -64,7 +65,9 @@ pub fn handle(context: &Arc<Context>, target: &Target, options: &ListOptions, wa
     let prefix = filter.prefix(target);
     let watched = match context.store.watch(&prefix, start.after, Box::new(Feed(sender))) {
         Ok(watched) => watched,
-        Err(StoreError::Compacted { asked, oldest }) => return Ok(one_error(&too_old(asked, oldest))),
+        Err(StoreError::Compacted { asked, oldest }) => {
+            return Ok(one_error(&too_old(asked, oldest), wanted.representation.format));
+        }
         Err(error) => return Err(ApiError::internal(error)),
     };
     let mut frames = Frames { kind: target.kind, filter, wanted: wanted.clone(), header_sent: false };
@@ -91,7 +94,7 @@ pub fn handle(context: &Arc<Context>, target: &Target, options: &ListOptions, wa
     };
     let body =
         stream::unfold(reader, |mut reader| async move { reader.next().await.map(|bytes| (bytes, reader)) });
-    Ok(stream_of(body))
+    Ok(stream_of(body, wanted.representation.format))
 }
 
 fn life(timeout_s: Option<i64>) -> Duration {
@@ -178,32 +181,46 @@ struct Frames {
 impl Frames {
     fn event(&mut self, event: &Event) -> Option<Bytes> {
         let seen = observe(&self.filter, event)?;
-        Some(match (&seen, self.is_stored_form()) {
-            (Seen::Added(entry), true) => Facts::frame(entry, true),
-            (Seen::Modified(entry), true) => Facts::frame(entry, false),
-            (Seen::Deleted(entry, revision), true) => frame("DELETED", entry, *revision),
-            (Seen::Added(entry), false) => self.other("ADDED", entry, entry.mod_revision),
-            (Seen::Modified(entry), false) => self.other("MODIFIED", entry, entry.mod_revision),
-            (Seen::Deleted(entry, revision), false) => self.other("DELETED", entry, *revision),
+        Some(match &seen {
+            Seen::Added(entry) => self.added(entry),
+            Seen::Modified(entry) => match self.shared() {
+                Some(Format::Protobuf) => self.enveloped("MODIFIED", entry),
+                Some(_) => Facts::frame(entry, false),
+                None => self.other("MODIFIED", entry, entry.mod_revision),
+            },
+            Seen::Deleted(entry, revision) => match self.shared() {
+                Some(Format::Json) => frame("DELETED", entry, *revision),
+                _ => self.other("DELETED", entry, *revision),
+            },
         })
     }
 
     fn added(&mut self, entry: &Entry) -> Bytes {
-        match self.is_stored_form() {
-            true => Facts::frame(entry, true),
-            false => self.other("ADDED", entry, entry.mod_revision),
+        match self.shared() {
+            Some(Format::Protobuf) => self.enveloped("ADDED", entry),
+            Some(_) => Facts::frame(entry, true),
+            None => self.other("ADDED", entry, entry.mod_revision),
         }
     }
 
-    fn is_stored_form(&self) -> bool {
-        self.wanted.representation.transform == Transform::None
-            && self.kind.stored_as == self.kind.group_version()
+    /// The encoding that all watchers of the stored version share.
+    fn shared(&self) -> Option<Format> {
+        let Representation { format, transform } = self.wanted.representation;
+        let stored = self.kind.stored_as == self.kind.group_version();
+        (transform == Transform::None && stored).then_some(format)
+    }
+
+    fn enveloped(&self, word: &str, entry: &Entry) -> Bytes {
+        let message = Facts::message(entry);
+        let body = protobuf::enveloped(&self.kind.api_version(), self.kind.kind, &message);
+        protobuf::frame(word, &body).into()
     }
 
     fn other(&mut self, word: &str, entry: &Entry, revision: Revision) -> Bytes {
         let mut object = Encoded::stored(entry).decode(Some(revision));
         convert::from_stored(self.kind, &mut object);
-        line(word, &self.transformed(object))
+        let object = self.transformed(object);
+        line(word, &object, self.wanted.representation.format)
     }
 
     fn transformed(&mut self, object: Value) -> Value {
@@ -229,28 +246,40 @@ impl Frames {
         }
         let object =
             json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": metadata});
-        line("BOOKMARK", &self.transformed(object))
+        let object = self.transformed(object);
+        line("BOOKMARK", &object, self.wanted.representation.format)
     }
 }
 
-fn line(word: &str, object: &Value) -> Bytes {
+fn line(word: &str, object: &Value, format: Format) -> Bytes {
+    if format == Format::Protobuf {
+        let body = protobuf::body(object).expect("tables, which protobuf lacks, are negotiated away");
+        return protobuf::frame(word, &body).into();
+    }
     let mut text = json!({"type": word, "object": object}).to_string();
     text.push('\n');
     text.into()
 }
 
 /// A stream that only says why there is none.
-fn one_error(error: &ApiError) -> Response<BoxBody> {
-    let bytes = line("ERROR", &error.to_status());
-    stream_of(stream::once(async move { bytes }))
+fn one_error(error: &ApiError, format: Format) -> Response<BoxBody> {
+    let bytes = line("ERROR", &error.to_status(), format);
+    stream_of(stream::once(async move { bytes }), format)
 }
 
-fn stream_of(frames: impl futures_util::Stream<Item = Bytes> + Send + 'static) -> Response<BoxBody> {
+fn stream_of(
+    frames: impl futures_util::Stream<Item = Bytes> + Send + 'static,
+    format: Format,
+) -> Response<BoxBody> {
     use futures_util::StreamExt;
     let body = StreamBody::new(frames.map(|bytes| Ok::<_, BoxError>(Frame::data(bytes))));
     let mut response = Response::new(body.boxed_unsync());
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let content_type = match format {
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Format::Json | Format::Yaml => "application/json",
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
 }

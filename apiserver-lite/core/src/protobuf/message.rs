@@ -206,7 +206,7 @@ fn schema(bytes: &[u8], number: u32, depth: usize) -> Result<Option<Value>, Wire
     }
 }
 
-fn json_schema_props() -> crate::schema::TypeId {
+pub fn json_schema_props() -> crate::schema::TypeId {
     types()
         .id_of("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
         .expect("the type table has the schema of custom resources")

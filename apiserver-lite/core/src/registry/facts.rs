@@ -2,6 +2,7 @@
 
 use super::encode::{Encoded, decode};
 use super::fields;
+use crate::protobuf;
 use bytes::Bytes;
 use kedge_api::kinds::{self, Kind};
 use kedge_store::Entry;
@@ -19,6 +20,8 @@ pub struct Facts {
     /// Frames of a watch in the stored version: added, modified.
     frames: [OnceLock<Bytes>; 2],
     decoded: OnceLock<Arc<Value>>,
+    /// The protobuf message of the stored version.
+    message: OnceLock<Bytes>,
 }
 
 /// Kinds that decisions read on every request; their decoded form is kept. All others are decoded when asked for: a decoded
@@ -57,6 +60,7 @@ impl Facts {
                 true => OnceLock::from(Arc::new(object)),
                 false => OnceLock::new(),
             },
+            message: OnceLock::new(),
         }
     }
 
@@ -71,6 +75,12 @@ impl Facts {
             Some(object) => object.clone(),
             None => Arc::new(decode(entry)),
         }
+    }
+
+    /// The object in protobuf without its envelope, as lists and watches put it into theirs.
+    pub fn message(entry: &Entry) -> Bytes {
+        let make = || protobuf::message(&Facts::object(entry)).expect("every stored kind has a type").into();
+        Facts::of(entry).message.get_or_init(make).clone()
     }
 
     /// The frame `{"type":…,"object":…}` of a watch, encoded once for all watchers.

@@ -7,6 +7,7 @@ pub enum Format {
     #[default]
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// What the object is turned into before it is written.
@@ -33,9 +34,12 @@ impl Format {
         match self {
             Format::Json => "application/json",
             Format::Yaml => "application/yaml",
+            Format::Protobuf => PROTOBUF,
         }
     }
 }
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 const ACCEPTED: &str = "only the following media types are accepted: application/json, application/yaml, \
     application/vnd.kubernetes.protobuf";
@@ -63,7 +67,11 @@ pub fn negotiate(accept: Option<&str>, endpoint: Endpoint) -> Result<Representat
     let mut clauses: Vec<Clause<'_>> = accept.split(',').map(clause).collect();
     if endpoint == Endpoint::Discovery {
         // Upstream prefers the aggregated form wherever it stands in the header.
-        let found = clauses.iter().any(|c| transform(c, endpoint) == Some(Transform::Discovery));
+        let aggregated = |clause: &Clause<'_>| {
+            format(clause.media) == Some(Format::Json)
+                && transform(clause, endpoint) == Some(Transform::Discovery)
+        };
+        let found = clauses.iter().any(aggregated);
         if found {
             return Ok(Representation { format: Format::Json, transform: Transform::Discovery });
         }
@@ -71,7 +79,10 @@ pub fn negotiate(accept: Option<&str>, endpoint: Endpoint) -> Result<Representat
     clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
     let chosen = clauses.iter().find_map(|clause| {
         let format = format(clause.media)?;
-        Some(Representation { format, transform: transform(clause, endpoint)? })
+        let transform = transform(clause, endpoint)?;
+        // Tables have no form in protobuf.
+        let exists = format != Format::Protobuf || !matches!(transform, Transform::Table(_));
+        exists.then_some(Representation { format, transform })
     });
     chosen.ok_or_else(|| ApiError::new(406, "NotAcceptable", ACCEPTED))
 }
@@ -88,6 +99,7 @@ fn format(media: &str) -> Option<Format> {
     match media {
         "application/json" | "application/*" | "*/*" => Some(Format::Json),
         "application/yaml" => Some(Format::Yaml),
+        PROTOBUF => Some(Format::Protobuf),
         _ => None,
     }
 }
@@ -132,8 +144,14 @@ mod tests {
     fn headers() {
         use Endpoint::{Discovery, Objects};
         check("", Objects, "Json None");
-        check("application/vnd.kubernetes.protobuf, */*", Objects, "Json None");
-        check("application/vnd.kubernetes.protobuf", Objects, "406");
+        check("application/vnd.kubernetes.protobuf, */*", Objects, "Protobuf None");
+        check("application/vnd.kubernetes.protobuf;stream=watch", Objects, "Protobuf None");
+        check("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", Objects, "406");
+        check(
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            Objects,
+            "Protobuf PartialList(\"v1\")",
+        );
         check("text/html,application/json", Objects, "Json None");
         check("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Objects, "Json Table(\"v1\")");
         check("application/json;as=Nope;v=v1;g=meta.k8s.io", Objects, "406");

@@ -211,7 +211,7 @@ pub fn set_kind(value: &mut Value, expected: Expected<'_>) {
     value["kind"] = expected.kind.into();
 }
 
-fn unrecognized(expected: Expected<'_>, why: &str, body: &[u8]) -> ApiError {
+pub(crate) fn unrecognized(expected: Expected<'_>, why: &str, body: &[u8]) -> ApiError {
     ApiError::bad_request(format!(
         "the object provided is unrecognized (must be of type {}): {why} ({})",
         expected.kind,

@@ -41,6 +41,8 @@ pub struct Type {
     /// `x-kubernetes-map-type: atomic`.
     pub atomic: bool,
     pub fields: Fields,
+    /// Those that protobuf has, by number.
+    pub by_number: &'static [&'static Field],
     /// In OpenAPI's order.
     pub required: &'static [&'static str],
     /// The groups, versions and kinds that this type is the body of.

@@ -59,11 +59,19 @@ fn assemble(building: Vec<Building>, names: Names) -> Types {
         for gvk in &b.gvks {
             by_gvk.insert(*gvk, TypeId(index as u16));
         }
-        types.push(Type { fields: Fields(Vec::leak(b.fields)), gvks: Vec::leak(b.gvks), ..b.ty });
+        let fields: &'static [Field] = Vec::leak(b.fields);
+        let by_number = by_number(fields);
+        types.push(Type { fields: Fields(fields), by_number, gvks: Vec::leak(b.gvks), ..b.ty });
     }
     let by_name = types.iter().enumerate().map(|(i, t)| (t.full_name, TypeId(i as u16))).collect();
     drop(names);
     Types { types, by_name, by_gvk }
+}
+
+fn by_number(fields: &'static [Field]) -> &'static [&'static Field] {
+    let mut numbered: Vec<&'static Field> = fields.iter().filter(|field| field.numbers != [0]).collect();
+    numbered.sort_by_key(|field| field.numbers);
+    Vec::leak(numbered)
 }
 
 /// A type whose lists are still growing.
@@ -119,6 +127,7 @@ impl Names {
             shape,
             atomic,
             fields: Fields(&[]),
+            by_number: &[],
             required: &[],
             gvks: &[],
             unions: "",
