@@ -1454,6 +1454,18 @@ def again(steps):
     n = Norm(json.dumps([s.get('request') for s in steps], ensure_ascii=False))
     return [{k: v if k == 'request' else n.val(v, k) for k, v in s.items()} for s in steps]
 
+NUMBERED = re.compile(r'<(uid|rv|ip):(\d+)>')
+def renumber(steps):
+    """the placeholders of a case in the order of their names' paths: the order of members in an object is no difference"""
+    seen = {}
+    def name(m):
+        return '<%s:%d>' % (m.group(1), seen.setdefault(m.group(0), sum(1 for k in seen if k.startswith('<' + m.group(1))) + 1))
+    def walk(v):
+        if isinstance(v, dict): return {k: walk(v[k]) for k in sorted(v)}
+        if isinstance(v, list): return [walk(x) for x in v]
+        return NUMBERED.sub(name, v) if isinstance(v, str) else v
+    return walk(steps)
+
 def diff(a):
     d1, d2 = a.diff; bad = 0; tot = 0
     def sh(v):
@@ -1470,7 +1482,7 @@ def diff(a):
             if a.again: x[i], y[i] = again(x[i]), again(y[i])
             if isinstance(x[i], list) and isinstance(y[i], list):
                 # compare responses only; requests are the recorder's own
-                d = first_diff([{k: v for k, v in s.items() if k != 'request'} for s in x[i]], [{k: v for k, v in s.items() if k != 'request'} for s in y[i]])
+                d = first_diff(*(renumber([{k: v for k, v in s.items() if k != 'request'} for s in z[i]]) for z in (x, y)))
             else: d = first_diff(x[i], y[i])
             if d: diffs.append((i, d))
         diffs += [(i, ('', 'missing', 'recorded')) for i in y if i not in x and (not a.case or a.case in i)]
