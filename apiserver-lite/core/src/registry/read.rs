@@ -127,7 +127,7 @@ pub fn list(
         (at, format!("{prefix}{start}"))
     };
     // A list that takes "any version" comes whole: that is what a cache answers upstream.
-    let whole = options.resource_version == "0" && options.continue_token.is_empty();
+    let whole = options.resource_version == "0";
     let limit = if whole { 0 } else { options.limit };
     let page = Scan { store, prefix: &prefix, filter, at, limit };
     page.run(after.clone()).map_err(|error| {
@@ -203,8 +203,8 @@ fn write_token(at: Revision, start: &str) -> String {
 
 /// A negative revision stands for the newest.
 fn token(revision: i64, start: &str) -> String {
-    let token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": format!("{start}\u{0}")});
-    URL_SAFE_NO_PAD.encode(token.to_string())
+    let start = Value::from(format!("{start}\u{0}"));
+    URL_SAFE_NO_PAD.encode(format!("{{\"v\":\"meta.k8s.io/v1\",\"rv\":{revision},\"start\":{start}}}"))
 }
 
 /// Tokens of other servers may be padded.
