@@ -133,6 +133,13 @@ async fn ensure(service: &ApiService, object: &Value) -> Result<(), String> {
         return Ok(());
     }
     match request(service, "POST", &collection, Some(object)).await {
+        (201, created) if !created["aggregationRule"].is_null() => {
+            let owned = bootstrap::collected(created);
+            match request(service, "PUT", &format!("{collection}/{name}"), Some(&owned)).await {
+                (200 | 409, _) => Ok(()),
+                (code, answer) => Err(format!("{collection}/{name}: {code} {}", answer["message"])),
+            }
+        }
         (201 | 409, _) => Ok(()),
         (code, answer) => Err(format!("{collection}/{name}: {code} {}", answer["message"])),
     }

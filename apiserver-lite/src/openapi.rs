@@ -38,7 +38,7 @@ fn index() -> Response<BoxBody> {
 
 fn document(call: &Call, path: &str) -> Answer {
     if path.is_empty() || !openapi::paths().iter().any(|known| known == path) {
-        return Ok(answer::text(404, "text/plain; charset=utf-8", "404 page not found\n"));
+        return Ok(no_document());
     }
     let hash = openapi::hash(path, GIT_VERSION);
     let headers = &call.parts.headers;
@@ -76,6 +76,14 @@ fn document(call: &Call, path: &str) -> Answer {
     };
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
     Ok(response)
+}
+
+/// A 404 without words, as upstream answers here.
+fn no_document() -> Response<BoxBody> {
+    let mut response = Response::new(full(""));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
 }
 
 /// An HTTP date.

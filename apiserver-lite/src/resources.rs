@@ -11,6 +11,7 @@ use http::header::{USER_AGENT, WARNING};
 use http::{HeaderMap, Method};
 use kedge_api::kinds::Kind;
 use kedge_apiserver_core::attributes::Attributes;
+use kedge_apiserver_core::authentication::tokens;
 use kedge_apiserver_core::managed_fields;
 use kedge_apiserver_core::objects::Objects;
 use kedge_apiserver_core::patch::{self, Patch};
@@ -26,7 +27,7 @@ use kedge_apiserver_core::schema;
 use kedge_apiserver_core::schema::decode::Expected;
 use kedge_apiserver_core::status::ApiError;
 use kedge_apiserver_core::strategy::strategy_of;
-use kedge_store::{Revision, StoreError, Txn};
+use kedge_store::{Event, Revision, Sink, StoreError, Txn};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,9 +58,13 @@ fn offered(target: &Target) -> Vec<&'static str> {
 }
 
 pub async fn handle(context: &Arc<Context>, call: Call, body: BoxBody, target: Target) -> Answer {
-    let deprecated = target.kind.group.is_empty() && target.kind.kind == "Endpoints";
-    let mut response = route(context, call, body, target).await?;
-    if deprecated && !response.headers().contains_key(WARNING) {
+    if !(target.kind.group.is_empty() && target.kind.kind == "Endpoints") {
+        return route(context, call, body, target).await;
+    }
+    let shown = Wanted::of_error(&call.parts.headers);
+    let answered = route(context, call, body, target).await;
+    let mut response = answered.unwrap_or_else(|error| answer::error(&error, &shown));
+    if !response.headers().contains_key(WARNING) {
         answer::warn(&mut response, &[ENDPOINTS_WARNING.to_owned()]);
     }
     Ok(response)
@@ -138,14 +143,32 @@ fn missing(target: &Target) -> ApiError {
 
 /// Waits until the store has reached a revision.
 async fn wait_for(context: &Context, asked: Revision) -> Result<(), ApiError> {
-    let deadline = tokio::time::Instant::now() + REVISION_WAIT;
-    while context.store.revision() < asked {
-        if tokio::time::Instant::now() >= deadline {
-            return Err(read::too_large(asked, context.store.revision()));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let reached = || context.store.revision() >= asked;
+    if reached() {
+        return Ok(());
     }
-    Ok(())
+    // Every revision has an event, and the watch stands before the store is looked at again.
+    let news = Arc::new(tokio::sync::Notify::new());
+    let watched = context.store.watch("", context.store.revision(), Box::new(News(news.clone())));
+    let watched = watched.map_err(ApiError::internal)?;
+    let waiting = async {
+        while !reached() {
+            news.notified().await;
+        }
+    };
+    let waited = tokio::time::timeout(REVISION_WAIT, waiting).await;
+    context.store.unwatch(watched.id);
+    waited.map_err(|_| read::too_large(asked, context.store.revision()))
+}
+
+/// Tells that the store has moved.
+struct News(Arc<tokio::sync::Notify>);
+
+impl Sink for News {
+    fn send(&self, _: &Arc<Event>) -> bool {
+        self.0.notify_one();
+        true
+    }
 }
 
 async fn list_or_watch(context: &Arc<Context>, call: &Call, target: &Target) -> Answer {
@@ -355,7 +378,8 @@ fn prepare(kind: &Kind, value: &mut Value) {
 async fn create(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) -> Answer {
     let target = writing.target;
     if target.subresource.is_some_and(|s| s.name == "token") || !target.kind.is_stored() {
-        let (value, warnings) = decode(writing, request)?;
+        let (mut value, warnings) = decode(writing, request)?;
+        track(writing, &mut value);
         return special::create(writing.context, target, writing.attributes, value, wanted, &warnings);
     }
     let (value, warnings) = decode(writing, request)?;
@@ -369,6 +393,22 @@ async fn create(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) -
         Some(_) => return Err(not_allowed()),
     };
     committed.answer(target.kind, wanted, warnings)
+}
+
+/// Reviews and token requests say who set what, though nobody stores them.
+fn track(writing: &Writing<'_>, value: &mut Value) {
+    let (target, now) = (writing.target, now().to_string());
+    let manager = &writing.options.field_manager;
+    if target.subresource.is_some_and(|s| s.name == "token") {
+        tokens::default_request(value);
+    }
+    match target.subresource.and_then(|s| Some((s, schema::type_of_subresource(s)?))) {
+        Some((own, ty)) => {
+            let version = format!("{}/{}", own.group, own.version);
+            managed_fields::of_subresource(value, ty, &version, manager, own.name, &now);
+        }
+        None => managed_fields::update(None, value, target.kind, manager, "", &now),
+    }
 }
 
 /// A namespace's first pod may come before its account `default`, which a controller makes: upstream waits for it as well.
@@ -402,7 +442,7 @@ async fn put(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) -> A
             None if target.subresource.is_none() && call.strategy().create_on_update() => {
                 write::create(call, value.clone())
             }
-            _ => write::update(call, &|_| Ok(value.clone())),
+            _ => write::replace(call, &value),
         })
         .await?;
     committed.answer(target.kind, wanted, warnings)
@@ -423,11 +463,18 @@ fn scale_answer(target: &Target, committed: Committed, wanted: &Wanted, warnings
     Ok(response)
 }
 
-fn check_name(value: &Value, name: &str) -> Result<(), ApiError> {
+fn check_named(value: &Value, name: &str) -> Result<(), ApiError> {
     match value["metadata"]["name"].as_str().unwrap_or_default() {
         "" => Err(ApiError::bad_request(format!(
             "the name of the object ({name} based on URL) was undeterminable: name must be provided"
         ))),
+        _ => Ok(()),
+    }
+}
+
+fn check_name(value: &Value, name: &str) -> Result<(), ApiError> {
+    check_named(value, name)?;
+    match value["metadata"]["name"].as_str().unwrap_or_default() {
         given if given != name => Err(ApiError::bad_request(format!(
             "the name of the object ({given}) does not match the name on the URL ({name})"
         ))),
@@ -468,6 +515,7 @@ async fn patch(writing: &Writing<'_>, request: &Request<'_>, wanted: &Wanted) ->
         let mut current = stored.clone();
         convert::from_stored(target.kind, &mut current);
         let mut changed = apply(&current)?;
+        check_named(&changed, &target.name)?;
         prepare(target.kind, &mut changed);
         Ok(changed)
     };

@@ -33,7 +33,13 @@ pub fn create(
         ("", "serviceaccounts") => {
             let jti = uuid::Uuid::new_v4().to_string();
             let (namespace, name) = (&target.namespace, &target.name);
-            context.authenticator.token_request(namespace, name, &value, &context.objects, now(), &jti)
+            let mut granted =
+                context.authenticator.token_request(namespace, name, &value, &context.objects, now(), &jti);
+            if let Ok(granted) = &mut granted {
+                granted["metadata"]["managedFields"] = value["metadata"]["managedFields"].clone();
+                kedge_apiserver_core::registry::metadata::drop_null(granted, "managedFields");
+            }
+            granted
         }
         ("authentication.k8s.io", "tokenreviews") => {
             context.authenticator.token_review(value, &context.objects, now())

@@ -15,7 +15,8 @@ use crate::dialer::KubeletAddress;
 use crate::service::Call;
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
@@ -61,7 +62,12 @@ pub(crate) async fn stream(
         context.access.read().check(&attributes)?;
     }
     let (node, path) = match plan::plan(stream, pod, &target.namespace, &target.name, &call.query)? {
-        Plan::Empty => return Ok(text(StatusCode::OK, Bytes::new())),
+        Plan::Empty => {
+            let mut nothing = Response::new(crate::body::full(Bytes::new()));
+            *nothing.status_mut() = StatusCode::NO_CONTENT;
+            nothing.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+            return Ok(nothing);
+        }
         Plan::Ask { node, path } => (node, path),
     };
     let address = kubelet(context, &node)?;

@@ -1,7 +1,7 @@
 //! Which request to a kubelet serves a request for a pod's stream.
 
 use kedge_apiserver_core::registry::options::QueryString;
-use kedge_apiserver_core::status::ApiError;
+use kedge_apiserver_core::status::{ApiError, Finding, FindingKind, Findings};
 use serde_json::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,13 +41,13 @@ pub(super) fn plan(
     name: &str,
     query: &QueryString,
 ) -> Result<Plan, ApiError> {
+    if stream == Stream::Log {
+        check_log_options(name, query)?;
+    }
     let container = match stream {
         Stream::PortForward => String::new(),
         Stream::Log | Stream::Exec | Stream::Attach => container(pod, name, &query.text("container"))?,
     };
-    if stream == Stream::Exec && query.all("command").iter().all(String::is_empty) {
-        return Err(ApiError::bad_request("you must specify at least one command for the container"));
-    }
     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
     if node.is_empty() {
         return match stream {
@@ -56,6 +56,9 @@ pub(super) fn plan(
                 Err(ApiError::bad_request(format!("pod {name} does not have a host assigned")))
             }
         };
+    }
+    if stream == Stream::Exec && query.all("command").iter().all(String::is_empty) {
+        return Err(ApiError::bad_request("you must specify at least one command for the container"));
     }
     let path = match stream {
         Stream::Log => {
@@ -70,6 +73,30 @@ pub(super) fn plan(
         }
     };
     Ok(Plan::Ask { node, path })
+}
+
+/// All findings about the options of a log.
+fn check_log_options(name: &str, query: &QueryString) -> Result<(), ApiError> {
+    let mut findings = Findings::new();
+    let number = |field: &str| query.get(field).and_then(|text| text.parse::<i64>().ok());
+    for (field, least, why) in [
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
+    ] {
+        if let Some(value) = number(field).filter(|value| *value < least) {
+            let message = format!("Invalid value: {value}: {why}");
+            findings.push(Finding { kind: FindingKind::Invalid, field: field.to_owned(), message });
+        }
+    }
+    if query.get("sinceSeconds").is_some() && query.get("sinceTime").is_some() {
+        let message = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified".to_owned();
+        findings.push(Finding { kind: FindingKind::Forbidden, field: "[]".to_owned(), message });
+    }
+    match findings.is_empty() {
+        true => Ok(()),
+        false => Err(ApiError::invalid("", "PodLogOptions", name, &findings)),
+    }
 }
 
 const LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];

@@ -61,7 +61,9 @@ fn refusals_are_worded_as_upstreams() {
     );
     let nowhere = pod(&["main"], "", json!([]));
     check(Stream::Log, &nowhere, "", "empty");
-    check(Stream::Exec, &nowhere, "command=true", "400 pod p1 does not have a host assigned");
+    let text = "422 PodLogOptions \"p1\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0";
+    check(Stream::Log, &nowhere, "tailLines=-1", text);
+    check(Stream::Exec, &nowhere, "", "400 pod p1 does not have a host assigned");
     let two = pod(&["c1", "c2"], "n", json!([]));
     let text = "400 a container name must be specified for pod p1, choose one of: [c1 c2] or one of the init containers: [first]";
     check(Stream::Log, &two, "", text);

@@ -105,6 +105,13 @@ fn match_metadata(request: TokenRequest<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Fills in what upstream's defaulting fills in.
+pub fn default_request(request: &mut Value) {
+    if request["spec"]["expirationSeconds"].is_null() {
+        request["spec"]["expirationSeconds"] = DEFAULT_EXPIRATION_S.into();
+    }
+}
+
 fn expiration(spec: &Value) -> Result<i64, ApiError> {
     let seconds = spec["expirationSeconds"].as_i64().unwrap_or(DEFAULT_EXPIRATION_S);
     let why = match seconds {

@@ -208,7 +208,10 @@ fn validate_attributes(spec: &Value) -> Findings {
         )),
         (false, false) => findings.push(invalid(
             "spec.nonResourceAttributes",
-            &format!("{path}: cannot be specified in combination with resourceAttributes"),
+            &format!(
+                "{{\"Path\":{},\"Verb\":{}}}: cannot be specified in combination with resourceAttributes",
+                path["path"], path["verb"]
+            ),
         )),
         (true, false) | (false, true) => {}
     }

@@ -34,6 +34,25 @@ pub fn roles_and_bindings() -> Vec<Value> {
     objects
 }
 
+/// An aggregating role as it was created, its rules owned by the controller that collects them.
+pub fn collected(mut role: Value) -> Value {
+    let mut own = Value::Null;
+    for entry in role["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
+        if let Some(fields) = entry["fieldsV1"].as_object_mut()
+            && let Some(rules) = fields.remove("f:rules")
+        {
+            own = json!({
+                "manager": "clusterrole-aggregation-controller", "operation": "Apply", "apiVersion": entry["apiVersion"],
+                "time": entry["time"], "fieldsType": "FieldsV1", "fieldsV1": {"f:rules": rules},
+            });
+        }
+    }
+    if let Some(entries) = role["metadata"]["managedFields"].as_array_mut().filter(|_| !own.is_null()) {
+        entries.push(own);
+    }
+    role
+}
+
 /// The rules of ClusterRole `system:node`, which the Node authorizer uses itself: no binding gives them to anybody.
 pub fn node_rules() -> &'static [Rule] {
     static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {

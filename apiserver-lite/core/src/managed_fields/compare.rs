@@ -137,19 +137,40 @@ impl Walk {
         step: impl Fn(&Value) -> Option<Step>,
     ) -> bool {
         let (old, new) = (by_step(old, &step), by_step(new, &step));
-        for (step, item) in &old {
-            self.value(step.clone(), Some(item), new.get(step).copied(), inside);
-        }
-        for (step, item) in new.iter().filter(|(step, _)| !old.contains_key(*step)) {
-            self.value(step.clone(), None, Some(item), inside);
+        let none = Vec::new();
+        for step in old.keys().chain(new.keys().filter(|step| !old.contains_key(*step))) {
+            let (old, new) = (old.get(step).unwrap_or(&none), new.get(step).unwrap_or(&none));
+            match (old.as_slice(), new.as_slice()) {
+                ([] | [_], [] | [_]) => {
+                    self.value(step.clone(), old.first().copied(), new.first().copied(), inside);
+                }
+                // Items with the same key cannot be told apart: they are one thing.
+                (old, new) => self.duplicates(step, old, new),
+            }
         }
         false
     }
+
+    fn duplicates(&mut self, step: &Step, old: &[&Value], new: &[&Value]) {
+        self.path.push(step.clone());
+        match new.is_empty() {
+            true => self.comparison.removed.insert(&self.path),
+            false if old != new => self.comparison.changed.insert(&self.path),
+            false => {}
+        }
+        self.path.pop();
+    }
 }
 
-fn by_step(list: Option<&Value>, step: impl Fn(&Value) -> Option<Step>) -> BTreeMap<Step, &Value> {
-    let items = list.and_then(Value::as_array).into_iter().flatten();
-    items.filter_map(|item| Some((step(item)?, item))).collect()
+/// The items of a list by their keys. An item may come more than once.
+fn by_step(list: Option<&Value>, step: impl Fn(&Value) -> Option<Step>) -> BTreeMap<Step, Vec<&Value>> {
+    let mut found: BTreeMap<Step, Vec<&Value>> = BTreeMap::new();
+    for item in list.and_then(Value::as_array).into_iter().flatten() {
+        if let Some(step) = step(item) {
+            found.entry(step).or_default().push(item);
+        }
+    }
+    found
 }
 
 /// The keys of an item, a missing one with its default.

@@ -79,11 +79,36 @@ pub fn update(
     subresource: &str,
     now: &str,
 ) {
-    let ty = type_of(kind);
+    let form =
+        Form { ty: type_of(kind), api_version: kind.api_version(), reset: reset_fields(kind, subresource) };
+    update_as(old, new, &form, manager, subresource, now);
+}
+
+/// The same for the body of a subresource that is an object of its own, such as a TokenRequest.
+pub fn of_subresource(
+    new: &mut Value,
+    ty: &'static Type,
+    api_version: &str,
+    manager: &str,
+    subresource: &str,
+    now: &str,
+) {
+    let form = Form { ty, api_version: api_version.to_owned(), reset: &[] };
+    update_as(None, new, &form, manager, subresource, now);
+}
+
+/// What is compared: the type, its version, and the fields that a write cannot change.
+struct Form {
+    ty: &'static Type,
+    api_version: String,
+    reset: &'static [&'static [&'static str]],
+}
+
+fn update_as(old: Option<&Value>, new: &mut Value, form: &Form, manager: &str, subresource: &str, now: &str) {
     let mut managers = managers_before(old, new, subresource);
     let tracked = old.is_none() || !managers.is_empty();
     if tracked {
-        let comparison = changes(old, new, kind, ty, subresource);
+        let comparison = changes(old, new, form);
         for other in &mut managers {
             other.set.difference(&comparison.removed);
             other.set.difference(&comparison.changed);
@@ -92,7 +117,7 @@ pub fn update(
             let own = Manager {
                 name: manager.to_owned(),
                 operation: Operation::Update,
-                api_version: kind.api_version(),
+                api_version: form.api_version.clone(),
                 subresource: subresource.to_owned(),
                 time: now.to_owned(),
                 set: comparison.changed,
@@ -166,22 +191,17 @@ fn entry(entry: &Value) -> Option<Manager> {
 }
 
 /// Compares what the write may change. A creation is compared with the zero object, whose structs are there already.
-fn changes(
-    old: Option<&Value>,
-    new: &Value,
-    kind: &Kind,
-    ty: &'static Type,
-    subresource: &str,
-) -> Comparison {
+fn changes(old: Option<&Value>, new: &Value, form: &Form) -> Comparison {
     let old = without_managed_fields(match old {
         Some(old) => old.clone(),
-        None => conform(Node::Null, ty).map(|c| c.value).unwrap_or_else(|_| json!({})),
+        None => conform(Node::Null, form.ty).map(|c| c.value).unwrap_or_else(|_| json!({})),
     });
     let new = without_managed_fields(new.clone());
-    let mut comparison = compare(&old, &new, ty);
+    let mut comparison = compare(&old, &new, form.ty);
     for set in [&mut comparison.changed, &mut comparison.removed] {
-        for field in reset_fields(kind, subresource) {
-            set.remove_below(&[Step::Field((*field).to_owned())]);
+        for path in form.reset {
+            let path: Vec<Step> = path.iter().map(|name| Step::Field((*name).to_owned())).collect();
+            set.remove_below(&path);
         }
         for path in UNMANAGED {
             let path: Vec<Step> = path.iter().map(|name| Step::Field((*name).to_owned())).collect();
@@ -192,10 +212,27 @@ fn changes(
 }
 
 /// What a write cannot change because the strategy puts it back.
-fn reset_fields(kind: &Kind, subresource: &str) -> &'static [&'static str] {
-    match subresource {
-        "" if kind.subresource("status").is_some() => &["status"],
-        "status" => &["spec", "metadata"],
+fn reset_fields(kind: &Kind, subresource: &str) -> &'static [&'static [&'static str]] {
+    match (subresource, kind.kind) {
+        ("", "CertificateSigningRequest") => &[&["spec"], &["status"]],
+        ("", _) if kind.subresource("status").is_some() => &[&["status"]],
+        ("status", "Deployment") => &[&["spec"], &["metadata", "labels"]],
+        ("status", "Pod") => {
+            &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]
+        }
+        ("status", "CertificateSigningRequest") => &[&["spec"], &["status", "conditions"]],
+        ("approval", "CertificateSigningRequest") => &[&["spec"], &["status", "certificate"]],
+        (
+            "status",
+            "ServiceCIDR"
+            | "ResourceClaim"
+            | "VolumeAttachment"
+            | "FlowSchema"
+            | "PriorityLevelConfiguration"
+            | "ValidatingAdmissionPolicy"
+            | "CustomResourceDefinition",
+        ) => &[&["spec"], &["metadata"]],
+        ("status", _) => &[&["spec"]],
         _ => &[],
     }
 }

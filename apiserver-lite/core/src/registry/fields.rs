@@ -165,7 +165,13 @@ fn selectable(kind: &Kind, field: &str) -> Result<String, String> {
     };
     match fields.contains(&name.as_str()) {
         true => Ok(name),
-        false => Err(format!("field label not supported: {field}")),
+        false => Err(match kind.kind {
+            "Job" => format!("field label {field:?} not supported for Job"),
+            "ResourceSlice" => {
+                format!("field label not supported for {}, Kind={}: {field}", kind.api_version(), kind.kind)
+            }
+            _ => format!("field label not supported: {field}"),
+        }),
     }
 }
 

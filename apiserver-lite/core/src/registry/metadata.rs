@@ -12,9 +12,7 @@ const GENERATED_BASE_MAX: usize = 58;
 /// What a create sets or takes away, whatever the client sent.
 pub fn prepare_create(object: &mut Value, namespace: &str, now: Time, uid: &str, suffix: &str) {
     let metadata = metadata_mut(object);
-    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
-        metadata.remove(key);
-    }
+    metadata.remove("resourceVersion");
     let generate = metadata.get("generateName").and_then(Value::as_str).unwrap_or_default().to_owned();
     let named = metadata.get("name").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
     if !named && !generate.is_empty() {
@@ -29,6 +27,20 @@ pub fn prepare_create(object: &mut Value, namespace: &str, now: Time, uid: &str,
     }
     metadata.insert("creationTimestamp".to_owned(), now.to_string().into());
     metadata.insert("uid".to_owned(), uid.into());
+}
+
+/// What no client sets, and nobody owns, on a create.
+pub fn drop_unsettable(object: &mut Value) {
+    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        metadata_mut(object).remove(key);
+    }
+}
+
+/// Leaves a field out that is null.
+pub fn drop_null(object: &mut Value, key: &str) {
+    if object["metadata"][key].is_null() {
+        metadata_mut(object).remove(key);
+    }
 }
 
 /// What an update keeps from the stored object, whatever the client sent.
@@ -70,7 +82,19 @@ pub fn validate(kind: &Kind, object: &Value) -> Findings {
     let check = name_check(kind);
     let mut findings = check_name(object, check);
     findings.extend(check_common(kind, object));
+    if !matches!(kind.group, "apiextensions.k8s.io" | "apiregistration.k8s.io") {
+        findings.extend(check_finalizer_names(&object["metadata"]["finalizers"]));
+    }
     findings
+}
+
+/// A created object of the built-in groups starts with finalizers that somebody will take off.
+fn check_finalizer_names(finalizers: &Value) -> Findings {
+    const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+    let names = strings(finalizers).into_iter().enumerate();
+    let wrong = names.filter(|(_, name)| !name.contains('/') && !STANDARD.contains(name));
+    let why = "name is neither a standard finalizer name nor is it fully qualified";
+    wrong.map(|(index, name)| invalid(&format!("metadata.finalizers[{index}]"), name, why)).collect()
 }
 
 /// All findings about a changed object's metadata. Upstream looks twice, once for every kind and once in the validation of
@@ -91,9 +115,17 @@ fn name_check(kind: &Kind) -> NameCheck {
         ("", "Namespace" | "Service") => names::dns_label,
         ("rbac.authorization.k8s.io", _) => names::path_segment,
         ("apiregistration.k8s.io", "APIService") => names::path_segment,
-        ("networking.k8s.io", "IPAddress") => |_| Vec::new(),
+        ("networking.k8s.io", "IPAddress") => canonical_address,
         ("apps", "StatefulSet") => names::dns_label,
         _ => names::dns_subdomain,
+    }
+}
+
+/// An IPAddress is named by what it is, in the one form that is canonical.
+fn canonical_address(name: &str) -> Vec<String> {
+    match name.parse::<std::net::IpAddr>() {
+        Ok(address) if address.to_string() == name => Vec::new(),
+        _ => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()],
     }
 }
 
@@ -175,8 +207,12 @@ fn check_owners(owners: &Value) -> Findings {
         let missing = [("apiVersion", "version must not be empty")]
             .into_iter()
             .chain(["kind", "name", "uid"].into_iter().map(|key| (key, "must not be empty")));
-        for (key, why) in missing.filter(|(key, _)| text(key).is_empty()) {
-            findings.push(invalid(&format!("metadata.ownerReferences.{key}"), "", why));
+        // What is no group and version has no version.
+        let unversioned = text("apiVersion").matches('/').count() > 1;
+        for (key, why) in
+            missing.filter(|(key, _)| text(key).is_empty() || *key == "apiVersion" && unversioned)
+        {
+            findings.push(invalid(&format!("metadata.ownerReferences.{key}"), text(key), why));
         }
         if text("apiVersion") == "v1" && text("kind") == "Event" {
             let shown = serde_json::to_string(owner).unwrap_or_default();
@@ -187,7 +223,7 @@ fn check_owners(owners: &Value) -> Findings {
         if owner["controller"].as_bool() == Some(true) {
             let name = format!("{}/{}", text("kind"), text("name"));
             if let Some(first) = &controller {
-                let shown = serde_json::to_string(owners).unwrap_or_default();
+                let shown = shown_owners(owners);
                 let message = format!(
                     "Invalid value: {shown}: Only one reference can have Controller set to true. \
                      Found \"true\" in references for {first} and {name}"
@@ -198,6 +234,18 @@ fn check_owners(owners: &Value) -> Findings {
         }
     }
     findings
+}
+
+/// Owner references as Go writes them: in the order of their struct.
+fn shown_owners(owners: &Value) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let one = |owner: &Value| {
+        let present = fields.iter().filter(|field| !owner[**field].is_null());
+        let members: Vec<String> = present.map(|field| format!("\"{field}\":{}", owner[*field])).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    let owners: Vec<String> = owners.as_array().into_iter().flatten().map(one).collect();
+    format!("[{}]", owners.join(","))
 }
 
 fn check_finalizers(finalizers: &Value) -> Findings {

@@ -289,10 +289,29 @@ fn check_field_manager(manager: &str) -> Findings {
     for (at, character) in manager.char_indices().filter(|(_, c)| c.is_control()) {
         let point = u32::from(character);
         let message =
-            format!("Invalid value: {manager:?}: invalid character U+{point:04X} (at position {at})");
+            format!("Invalid value: {}: invalid character U+{point:04X} (at position {at})", quoted(manager));
         findings.push(finding(FindingKind::Invalid, "fieldManager", message));
     }
     findings
+}
+
+/// As Go's `%q` writes a text with control characters.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0b' => out.push_str("\\v"),
+            '\x0c' => out.push_str("\\f"),
+            '\n' | '\r' | '\t' | '"' | '\\' => out.extend(character.escape_default()),
+            '\0'..='\x1f' | '\x7f' => out.push_str(&format!("\\x{:02x}", u32::from(character))),
+            '\u{80}'..='\u{9f}' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+            plain => out.push(plain),
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn check_dry_run(values: &[String]) -> Findings {

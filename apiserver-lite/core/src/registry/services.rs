@@ -83,6 +83,7 @@ impl Allocator {
         kind: &Kind,
         service: &mut Value,
         old: Option<&Value>,
+        dry_run: bool,
     ) -> Result<Reservation, ApiError> {
         if !is_service(kind) {
             return Ok(Reservation::default());
@@ -90,8 +91,8 @@ impl Allocator {
         let before = old.map(held_by).unwrap_or_default();
         let mut reservation = Reservation::default();
         let result = self
-            .assign_address(service, old, &before, &mut reservation)
-            .and_then(|()| self.assign_ports(service, old, &before, &mut reservation));
+            .assign_address(service, old, &before, &mut reservation, dry_run)
+            .and_then(|()| self.assign_ports(service, old, &before, &mut reservation, dry_run));
         match result {
             Ok(()) => Ok(reservation),
             Err(finding) => {
@@ -108,12 +109,15 @@ impl Allocator {
         old: Option<&Value>,
         before: &Reservation,
         reservation: &mut Reservation,
+        dry_run: bool,
     ) -> Result<(), Finding> {
         if service["spec"]["type"] == "ExternalName" {
             if old.is_some_and(|old| old["spec"]["type"] != "ExternalName")
                 && let Some(spec) = service["spec"].as_object_mut()
             {
-                for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+                let dropped =
+                    ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];
+                for key in dropped {
                     spec.remove(key);
                 }
             }
@@ -123,12 +127,23 @@ impl Allocator {
         if let Some(old) = old {
             keep(spec, &old["spec"], &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
         }
+        let named = spec["clusterIP"].as_str().is_some_and(|address| !address.is_empty());
+        if !named && spec["clusterIPs"].as_array().is_some_and(|addresses| !addresses.is_empty()) {
+            let message = format!(
+                "Invalid value: {}: must be empty when `clusterIP` is not specified",
+                spec["clusterIPs"]
+            );
+            let field = "spec.clusterIPs".to_owned();
+            return Err(Finding { kind: FindingKind::Invalid, field, message });
+        }
         let asked =
             spec["clusterIP"].as_str().or(spec["clusterIPs"][0].as_str()).unwrap_or_default().to_owned();
         let address = match asked.as_str() {
             "None" => "None".to_owned(),
+            // Nothing is kept of it, so upstream does not look for a free one either.
+            "" if dry_run => Ipv4Addr::from(u32::from(self.cidr.network()) + 1).to_string(),
             "" => self.next_address(reservation)?.to_string(),
-            text => self.this_address(text, before, reservation)?,
+            text => self.this_address(text, before, reservation, dry_run)?,
         };
         spec["clusterIP"] = address.clone().into();
         spec["clusterIPs"] = json!([address]);
@@ -146,6 +161,7 @@ impl Allocator {
         text: &str,
         before: &Reservation,
         reservation: &mut Reservation,
+        dry_run: bool,
     ) -> Result<String, Finding> {
         let refuse = |why: String| {
             let message = format!("Invalid value: [\"{text}\"]: {why}");
@@ -162,6 +178,10 @@ impl Allocator {
                  The range of valid IPs is {}",
                 self.cidr
             )));
+        }
+        // A dry run neither takes it nor asks whether it could.
+        if dry_run {
+            return Ok(text.to_owned());
         }
         if !self.taken().addresses.insert(address) {
             return Err(refuse(format!("failed to allocate IP {text}: provided IP is already allocated")));
@@ -197,6 +217,7 @@ impl Allocator {
         old: Option<&Value>,
         before: &Reservation,
         reservation: &mut Reservation,
+        dry_run: bool,
     ) -> Result<(), Finding> {
         let wanted = match service["spec"]["type"].as_str() {
             Some("NodePort") => true,
@@ -216,6 +237,8 @@ impl Allocator {
             match port["nodePort"].as_u64().unwrap_or(0) {
                 0 if wanted => port["nodePort"] = self.next_port(&protocol, reservation)?.into(),
                 0 => {}
+                // Whether it could be had is not asked, as upstream.
+                _ if dry_run => {}
                 number => self.this_port(index, number, protocol, before, reservation)?,
             }
         }
@@ -328,19 +351,20 @@ mod tests {
     fn addresses_are_taken_given_back_and_refused() {
         let allocator = Allocator::new("10.96.0.0/30".parse().unwrap());
         let mut first = service(json!({"type": "ClusterIP"}));
-        let taken = allocator.assign(kind(), &mut first, None).unwrap();
+        let taken = allocator.assign(kind(), &mut first, None, false).unwrap();
         assert_eq!(first["spec"]["ipFamilies"], json!(["IPv4"]));
         let ask = first["spec"]["clusterIP"].clone();
-        let refused = allocator.assign(kind(), &mut service(json!({"clusterIP": ask})), None).unwrap_err();
+        let refused =
+            allocator.assign(kind(), &mut service(json!({"clusterIP": ask})), None, false).unwrap_err();
         assert!(refused.message.contains("provided IP is already allocated"), "{}", refused.message);
         let mut second = service(json!({}));
-        allocator.assign(kind(), &mut second, None).unwrap();
-        let full = allocator.assign(kind(), &mut service(json!({})), None).unwrap_err();
+        allocator.assign(kind(), &mut second, None, false).unwrap();
+        let full = allocator.assign(kind(), &mut service(json!({})), None, false).unwrap_err();
         assert!(full.message.contains("is full"), "{}", full.message);
         allocator.release(&taken);
-        allocator.assign(kind(), &mut service(json!({"clusterIP": ask})), None).unwrap();
+        allocator.assign(kind(), &mut service(json!({"clusterIP": ask})), None, false).unwrap();
         let outside =
-            allocator.assign(kind(), &mut service(json!({"clusterIP": "1.2.3.4"})), None).unwrap_err();
+            allocator.assign(kind(), &mut service(json!({"clusterIP": "1.2.3.4"})), None, false).unwrap_err();
         assert!(outside.message.contains("is not in the valid range"), "{}", outside.message);
     }
 
@@ -349,7 +373,7 @@ mod tests {
         let allocator = Allocator::new("10.96.0.0/16".parse().unwrap());
         for spec in [json!({"clusterIP": "None"}), json!({"type": "ExternalName"})] {
             let mut assigned = service(spec.clone());
-            let taken = allocator.assign(kind(), &mut assigned, None).unwrap();
+            let taken = allocator.assign(kind(), &mut assigned, None, false).unwrap();
             assert_eq!(taken, Reservation::default());
             assert_eq!(assigned["spec"].get("ports"), None, "a list that nobody gave does not become null");
         }
@@ -359,9 +383,9 @@ mod tests {
     fn an_update_keeps_address_and_ports() {
         let allocator = Allocator::new("10.96.0.0/16".parse().unwrap());
         let mut old = service(json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}));
-        allocator.assign(kind(), &mut old, None).unwrap();
+        allocator.assign(kind(), &mut old, None, false).unwrap();
         let mut new = service(json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}));
-        let taken = allocator.assign(kind(), &mut new, Some(&old)).unwrap();
+        let taken = allocator.assign(kind(), &mut new, Some(&old), false).unwrap();
         assert_eq!((taken, &new), (Reservation::default(), &old));
         let freed = allocator.freed(kind(), None, &old);
         assert_eq!((freed.addresses.len(), freed.ports.len()), (1, 1));

@@ -6,7 +6,7 @@ use super::usual::Usual;
 use crate::status::Findings;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kedge_api::names;
+use kedge_api::{Time, names};
 use serde_json::{Value, json};
 
 const SECONDS_MIN: i64 = 600;
@@ -45,8 +45,51 @@ pub(super) static SIGNING_REQUEST: Usual = Usual {
     on_update: |object, old| object.take_from(old, "spec"),
     validate: validate_request,
     validate_update: |object, _| validate_request(object),
+    validate_part: |object, _, _| validate_conditions(&object["status"]),
     ..Usual::PLAIN
 };
+
+/// Conditions that come without their times get them: a known one keeps when it came to be.
+pub fn stamp_conditions(object: &mut Value, old: &Value, now: Time) {
+    let before = old["status"].list("conditions").to_vec();
+    object.child("status").each("conditions", |condition| {
+        condition.fill("lastUpdateTime", now.to_string());
+        let same = |old: &&Value| old["type"] == condition["type"] && old["status"] == condition["status"];
+        let since = before.iter().find(same).map(|old| old["lastTransitionTime"].clone());
+        let since = since.filter(|since| !since.is_null()).unwrap_or_else(|| now.to_string().into());
+        condition.fill("lastTransitionTime", since);
+    });
+}
+
+/// What an approver or a signer may say.
+fn validate_conditions(status: &Value) -> Findings {
+    let path = Path::new("status").child("conditions");
+    let mut findings = Findings::new();
+    for (index, condition) in status.list("conditions").iter().enumerate() {
+        let at = path.index(index);
+        let (kind, value) = (condition.text("type"), condition.text("status"));
+        if kind.is_empty() {
+            findings.push(required(&at.child("type"), ""));
+        }
+        let known: &[&str] = match kind {
+            "Approved" | "Denied" | "Failed" => &["True"],
+            _ => &["False", "True", "Unknown"],
+        };
+        match value {
+            "" => findings.push(required(&at.child("status"), "")),
+            value if !known.contains(&value) => {
+                findings.push(not_supported(&at.child("status"), value, known))
+            }
+            _ => {}
+        }
+    }
+    let has =
+        |wanted: &str| status.list("conditions").iter().any(|condition| condition.text("type") == wanted);
+    if has("Approved") && has("Denied") {
+        findings.push(invalid(&path, Value::Null, "Approved and Denied conditions are mutually exclusive"));
+    }
+    findings
+}
 
 fn validate_request(object: &Value) -> Findings {
     let (spec, path) = (&object["spec"], Path::new("spec"));

@@ -21,6 +21,7 @@ impl Strategy for Namespace {
 
     fn prepare_for_create(&self, object: &mut Value) {
         // A generated name was not there yet when the defaults were filled in.
+        object.child("metadata").drop_field("namespace");
         label_with_name(object);
         object["status"] = json!({"phase": "Active"});
         let spec = object.child("spec");
@@ -45,13 +46,16 @@ impl Strategy for Namespace {
     }
 
     fn validate_create(&self, object: &Value) -> Findings {
-        validate_finalizers(object)
+        let mut findings = validate_finalizers(object);
+        findings.extend(validate_pod_security(object));
+        findings
     }
 
     fn validate_update(&self, object: &Value, _old: &Value, part: Part<'_>) -> Findings {
         match part {
             Part::Subresource("finalize") => validate_finalizers(object),
-            Part::Main | Part::Status | Part::Subresource(_) => Findings::new(),
+            Part::Main => validate_pod_security(object),
+            Part::Status | Part::Subresource(_) => Findings::new(),
         }
     }
 }
@@ -61,6 +65,29 @@ fn label_with_name(object: &mut Value) {
     if !name.is_empty() {
         object.child("metadata").child("labels")["kubernetes.io/metadata.name"] = name.into();
     }
+}
+
+/// The labels that pod security reads.
+fn validate_pod_security(namespace: &Value) -> Findings {
+    let mut findings = Findings::new();
+    let path = Path::new("metadata").child("labels");
+    for mode in ["enforce", "audit", "warn"] {
+        let level = format!("pod-security.kubernetes.io/{mode}");
+        let version = format!("{level}-version");
+        let labels = &namespace["metadata"]["labels"];
+        let known = ["privileged", "baseline", "restricted"];
+        if let Some(text) = labels[&level].as_str().filter(|text| !known.contains(text)) {
+            let why = format!("must be one of {}", known.join(", "));
+            findings.push(invalid(&path.key(&level), text, &why));
+        }
+        let is_version = |text: &str| {
+            text == "latest" || text.strip_prefix("v1.").is_some_and(|minor| minor.parse::<u16>().is_ok())
+        };
+        if let Some(text) = labels[&version].as_str().filter(|text| !is_version(text)) {
+            findings.push(invalid(&path.key(&version), text, "must be \"latest\" or \"v1.x\""));
+        }
+    }
+    findings
 }
 
 fn validate_finalizers(namespace: &Value) -> Findings {
@@ -177,12 +204,21 @@ pub(super) static LEASE: Usual = Usual {
     default: |object| {
         object.child("spec");
     },
+    on_create: drop_coordination,
+    on_update: |object, _| drop_coordination(object),
     validate: validate_lease,
     validate_update: |object, _| validate_lease(object),
     create_on_update: true,
     unconditional_update: false,
     ..Usual::PLAIN
 };
+
+/// Coordinated leader election is a feature that is off.
+fn drop_coordination(lease: &mut Value) {
+    for field in ["strategy", "preferredHolder"] {
+        lease.child("spec").drop_field(field);
+    }
+}
 
 fn validate_lease(object: &Value) -> Findings {
     let (spec, path) = (&object["spec"], Path::new("spec"));

@@ -53,7 +53,7 @@ fn validate_config_map(object: &Value) -> Findings {
         size += decoded_length(value);
     }
     if size > SIZE_MAX {
-        findings.push(too_long(&Path::new(""), SIZE_MAX));
+        findings.push(too_long(&Path::new("[]"), SIZE_MAX));
     }
     findings
 }

@@ -2,12 +2,13 @@
 
 use super::access::{Fill, Read};
 use super::field::{Path, duplicate, ill_formed, immutable, invalid, required};
-use super::usual::Usual;
+use super::usual::{ALL_METADATA, Usual};
 use crate::status::Findings;
 use kedge_api::names;
 use serde_json::{Value, json};
 
 pub(super) static RESOURCE_CLAIM: Usual = Usual {
+    status_keeps: ALL_METADATA,
     default: |object| {
         default_claim(object.child("spec"));
         object.child("status");

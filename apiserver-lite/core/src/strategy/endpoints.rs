@@ -19,7 +19,8 @@ const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 pub(super) static ENDPOINT_SLICE: Usual = Usual {
     default: default_slice,
-    generation: &["addressType", "endpoints", "ports"],
+    on_create: |object| object.each("endpoints", |endpoint| endpoint.drop_field("deprecatedTopology")),
+    generation: &["addressType", "endpoints", "ports", "labels"],
     validate: validate_slice,
     validate_update: |object, old| {
         let mut findings = validate_slice(object);

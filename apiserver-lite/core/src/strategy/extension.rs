@@ -2,13 +2,15 @@
 
 use super::access::{Fill, Read};
 use super::extension_rules;
-use super::usual::Usual;
+use super::usual::{ALL_METADATA, Usual};
 use serde_json::{Value, json};
 
 pub(super) static CUSTOM_RESOURCE_DEFINITION: Usual = Usual {
+    status_keeps: ALL_METADATA,
     default: default_definition,
     status: Some(empty_definition_status),
     generation: &["spec"],
+    unconditional_update: false,
     validate: extension_rules::validate_definition,
     validate_update: |object, _| extension_rules::validate_definition(object),
     ..Usual::PLAIN
@@ -19,11 +21,23 @@ pub(super) static API_SERVICE: Usual = Usual {
         object.child("spec").with("service", default_service_reference);
         object.child("status");
     },
-    status: Some(|_| json!({})),
+    status: Some(local_status),
+    unconditional_update: false,
     validate: extension_rules::validate_api_service,
     validate_update: |object, _| extension_rules::validate_api_service(object),
     ..Usual::PLAIN
 };
+
+/// What this server serves itself is there from the first moment.
+fn local_status(service: &Value) -> Value {
+    if !service["spec"]["service"].is_null() {
+        return json!({});
+    }
+    json!({"conditions": [{
+        "type": "Available", "status": "True", "reason": "Local", "message": "Local APIServices are always available",
+        "lastTransitionTime": service["metadata"]["creationTimestamp"],
+    }]})
+}
 
 pub(super) static VALIDATING_WEBHOOKS: Usual = Usual {
     default: |object| object.each("webhooks", default_webhook),
@@ -49,6 +63,7 @@ pub(super) static MUTATING_WEBHOOKS: Usual = Usual {
 };
 
 pub(super) static VALIDATING_POLICY: Usual = Usual {
+    status_keeps: ALL_METADATA,
     default: |object| {
         default_policy(object.child("spec"));
         object.child("status");

@@ -2,12 +2,13 @@
 
 use super::access::{Fill, Read};
 use super::field::{Path, forbidden, ill_formed, invalid, not_supported, required};
-use super::usual::Usual;
+use super::usual::{ALL_METADATA, Usual};
 use crate::status::Findings;
 use kedge_api::names;
 use serde_json::{Value, json};
 
 pub(super) static FLOW_SCHEMA: Usual = Usual {
+    status_keeps: ALL_METADATA,
     default: |object| {
         object.child("spec").fill_number("matchingPrecedence", 1000);
         object.child("status");
@@ -20,6 +21,7 @@ pub(super) static FLOW_SCHEMA: Usual = Usual {
 };
 
 pub(super) static PRIORITY_LEVEL: Usual = Usual {
+    status_keeps: ALL_METADATA,
     default: default_priority_level,
     status: Some(|_| json!({})),
     generation: &["spec"],

@@ -37,6 +37,8 @@ mod warnings;
 mod workload_rules;
 mod workloads;
 
+pub use certificate::stamp_conditions;
+
 use crate::status::Findings;
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use super::field::{
 use super::ingress_rules;
 use super::labels::validate_selector;
 use super::pod::validate_port_number;
-use super::usual::Usual;
+use super::usual::{ALL_METADATA, Usual};
 use super::warnings;
 use crate::status::Findings;
 use ipnet::IpNet;
@@ -51,6 +51,7 @@ pub(super) static NETWORK_POLICY: Usual = Usual {
 };
 
 pub(super) static SERVICE_CIDR: Usual = Usual {
+    status_keeps: ALL_METADATA,
     default: |object| {
         object.child("status");
     },

@@ -153,7 +153,7 @@ fn defaulting() {
 
 /// Findings about metadata are the registry's, but for the few that depend on the rest of the object.
 fn is_of_registry(kind: &str, field: &str) -> bool {
-    let own = ["metadata.taints", "metadata.annotations["];
+    let own = ["metadata.taints", "metadata.annotations[", "metadata.labels["];
     field.starts_with("metadata.") && kind != "APIService" && !own.iter().any(|own| field.starts_with(own))
 }
 

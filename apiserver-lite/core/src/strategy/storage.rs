@@ -4,7 +4,7 @@ use super::access::{Fill, Read};
 use super::field::{Path, immutable};
 use super::pod::default_volume_source;
 use super::storage_rules;
-use super::usual::Usual;
+use super::usual::{ALL_METADATA, Usual};
 use super::warnings;
 use serde_json::{Value, json};
 
@@ -83,6 +83,7 @@ pub(super) static CSI_STORAGE_CAPACITY: Usual = Usual {
 };
 
 pub(super) static VOLUME_ATTACHMENT: Usual = Usual {
+    status_keeps: ALL_METADATA,
     default: |object| object.child("status").fill("attached", false),
     status: Some(|_| json!({"attached": false})),
     unconditional_update: false,

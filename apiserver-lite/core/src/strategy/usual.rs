@@ -16,13 +16,15 @@ pub(super) struct Usual {
     pub on_update: fn(&mut Value, &Value),
     /// The status that a created object starts with; None for kinds without a status.
     pub status: Option<fn(&Value) -> Value>,
-    /// The fields whose change raises `metadata.generation`; empty for kinds without a generation.
+    /// The fields (or `labels`) whose change raises `metadata.generation`; empty for kinds without a generation.
     pub generation: &'static [&'static str],
     pub validate: fn(&Value) -> Findings,
     pub validate_update: fn(&Value, &Value) -> Findings,
     /// Findings about a write to a subresource, the status among them.
     pub validate_part: fn(&Value, &Value, &str) -> Findings,
     pub warnings: fn(&Value) -> Vec<String>,
+    /// Fields of the metadata that a write to the status leaves alone.
+    pub status_keeps: &'static [&'static str],
     pub create_on_update: bool,
     pub unconditional_update: bool,
 }
@@ -39,6 +41,7 @@ impl Usual {
         validate_update: |_, _| Findings::new(),
         validate_part: |_, _, _| Findings::new(),
         warnings: |_| Vec::new(),
+        status_keeps: &[],
         create_on_update: false,
         unconditional_update: true,
     };
@@ -70,7 +73,12 @@ impl Strategy for Usual {
                 (self.on_update)(object, old);
                 raise_generation(object, old, self.generation);
             }
-            Part::Status => keep_all_but_status(object, old),
+            Part::Status => {
+                keep_all_but_status(object, old);
+                for field in self.status_keeps {
+                    object.child("metadata").take_from(&old["metadata"], field);
+                }
+            }
             // An approval speaks through the status; a scale changes the spec as an update does.
             Part::Subresource("approval") => keep_all_but_status(object, old),
             Part::Subresource(_) => raise_generation(object, old, self.generation),
@@ -109,7 +117,11 @@ pub(super) fn start_generation(object: &mut Value) {
 /// A client cannot set the generation: it is the old one, and one more where a counted field changed.
 pub(super) fn raise_generation(object: &mut Value, old: &Value, counted: &[&str]) {
     keep_generation(object, old);
-    if counted.iter().any(|field| object.get(*field) != old.get(*field)) {
+    let of = |object: &Value, field: &str| match field {
+        "labels" => object["metadata"].get(field).cloned(),
+        field => object.get(field).cloned(),
+    };
+    if counted.iter().any(|field| of(object, field) != of(old, field)) {
         let generation = old["metadata"].number("generation").unwrap_or_default() + 1;
         object.child("metadata")["generation"] = generation.into();
     }
@@ -118,6 +130,9 @@ pub(super) fn raise_generation(object: &mut Value, old: &Value, counted: &[&str]
 pub(super) fn keep_generation(object: &mut Value, old: &Value) {
     object.child("metadata").take_from(&old["metadata"], "generation");
 }
+
+/// What most kinds with their own idea of the matter leave alone in a write to the status.
+pub(super) const ALL_METADATA: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
 
 /// An update of the status leaves spec and data. Labels and annotations may travel with it: kubelets send them so.
 pub(super) fn keep_all_but_status(object: &mut Value, old: &Value) {

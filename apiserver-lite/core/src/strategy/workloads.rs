@@ -21,6 +21,7 @@ pub(super) static DEPLOYMENT: Usual = Usual {
     validate_update: validate_deployment_update,
     validate_part: validate_counts,
     warnings: warnings::of_template,
+    status_keeps: &["labels"],
     ..Usual::PLAIN
 };
 
@@ -49,6 +50,8 @@ pub(super) static DAEMON_SET: Usual = Usual {
     validate: validate_daemon_set,
     validate_update: validate_daemon_set_update,
     validate_part: validate_counts,
+    // Its annotation stands for a field of the spec.
+    status_keeps: &["annotations"],
     warnings: warnings::of_template,
     ..Usual::PLAIN
 };
@@ -112,6 +115,7 @@ fn default_deployment(object: &mut Value) {
 }
 
 fn default_daemon_set(object: &mut Value) {
+    object.child("metadata").child("annotations").fill_text(TEMPLATE_GENERATION, "0");
     let status = object.child("status");
     for (count, zero) in daemon_set_status().as_object().into_iter().flatten() {
         status.fill(count, zero.clone());

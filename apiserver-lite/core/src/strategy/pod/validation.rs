@@ -67,6 +67,16 @@ fn validate_pod_annotations(annotations: &Value, spec: &Value) -> Findings {
     if annotations.has(COST) && !is_plain_i32(annotations.text(COST)) {
         findings.push(invalid(&path.key(COST), annotations[COST].clone(), "must be a 32bit integer"));
     }
+    for (key, profile) in annotations.as_object().into_iter().flatten() {
+        let names_profile = key == "seccomp.security.alpha.kubernetes.io/pod"
+            || key.starts_with("container.seccomp.security.alpha.kubernetes.io/");
+        let profile = profile.as_str().unwrap_or_default();
+        let known = matches!(profile, "runtime/default" | "docker/default" | "unconfined")
+            || profile.strip_prefix("localhost/").is_some_and(|file| !file.is_empty());
+        if names_profile && !known {
+            findings.push(invalid(&path.child(key), profile, "must be a valid seccomp profile"));
+        }
+    }
     findings
 }
 
