@@ -32,7 +32,7 @@ fn recorder() -> String {
 /// Starts a server as upstream's was and sends it the requests of the groups; the answers come to lie in `out`.
 fn replay(lab: &Lab, groups: &[&str], out: &Path) {
     let tokens = lab.root().join("tokens.csv");
-    fs::write(&tokens, format!("{TOKEN},admin,1,\"system:masters\"\n")).expect("the tokens");
+    fs::write(&tokens, format!("{TOKEN},admin,admin,\"system:masters\"\n")).expect("the tokens");
     let controllers =
         "namespace-controller,serviceaccount-controller,root-ca-certificate-publisher-controller";
     lab.kedge(&format!(
@@ -102,9 +102,9 @@ fn recorded_answers() {
     let cases = cases();
     let equal = equal.intersection(&cases).cloned().collect();
     let verdict = Known::read("api-recordings").judge(&cases, &equal);
-    println!("{} of {} cases are equal", equal.len(), cases.len());
+    println!("{said}\n{} of {} cases are equal", equal.len(), cases.len());
     println!("{}", verdict.news.join("\n"));
-    assert!(verdict.findings.is_empty(), "{said}\n{}", verdict.findings.join("\n"));
+    assert!(verdict.findings.is_empty(), "{}", verdict.findings.join("\n"));
 }
 
 /// DESIGN section 6: of 200 changes of one field, planted in recordings, at least 195 are reported.
