@@ -202,7 +202,7 @@ extern "C" fn child(plan: *mut c_void) -> ! {
 
 /// # Safety
 /// Must run in the child of [`spawn`]; it replaces the process image or returns an error.
-unsafe fn enter(plan: &ChildPlan) -> Result<(), Errno> {
+unsafe fn enter(plan: &mut ChildPlan) -> Result<(), Errno> {
     let check = |result: c_int| {
         if result < 0 { Err(crate::last_errno()) } else { Ok(result) }
     };
@@ -215,15 +215,15 @@ unsafe fn enter(plan: &ChildPlan) -> Result<(), Errno> {
     unsafe {
         let program = check(libc::fcntl(plan.program, libc::F_DUPFD_CLOEXEC, PARKED))?;
         let stdio = check(libc::fcntl(plan.stdio, libc::F_DUPFD_CLOEXEC, PARKED))?;
-        let first = program.max(stdio) + 1;
-        for (index, descriptor) in plan.descriptors.iter().enumerate() {
-            check(libc::dup2(*descriptor, first + index as RawFd))?;
+        // The kernel chooses the numbers: a chosen one may be a source that is still to be copied.
+        for descriptor in &mut plan.descriptors {
+            *descriptor = check(libc::fcntl(*descriptor, libc::F_DUPFD_CLOEXEC, PARKED))?;
         }
         for target in 0..3 {
             check(libc::dup2(stdio, target))?;
         }
-        for index in 0..plan.descriptors.len() as RawFd {
-            check(libc::dup2(first + index, 3 + index))?;
+        for (parked, target) in plan.descriptors.iter().zip(3..) {
+            check(libc::dup2(*parked, target))?;
         }
         let unused = 3 + plan.descriptors.len() as libc::c_uint;
         let cloexec = libc::CLOSE_RANGE_CLOEXEC as c_int;
@@ -237,4 +237,37 @@ unsafe fn enter(plan: &ChildPlan) -> Result<(), Errno> {
         libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), argv, env, libc::AT_EMPTY_PATH);
     }
     Err(crate::last_errno())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    /// A daemon with more than 512 descriptors: the number of one source is where another would be moved.
+    #[test]
+    fn a_source_among_the_parked_numbers_arrives() {
+        let (mut output, stdio) = std::io::pipe().unwrap();
+        let (first, _first) = std::io::pipe().unwrap();
+        let (second, mut told) = std::io::pipe().unwrap();
+        told.write_all(b"whole").unwrap();
+        drop(told);
+        let second = rustix::io::fcntl_dupfd_cloexec(&second, PARKED + 2).unwrap();
+        let shell = std::fs::File::open("/bin/sh").unwrap();
+        let (pid, _pidfd) = spawn(&Spawn {
+            program: shell.as_fd(),
+            argv: &[c"sh", c"-c", c"read text <&4; echo $text"],
+            descriptors: &[first.as_fd(), second.as_fd()],
+            stdio: stdio.as_fd(),
+            cgroup_procs: &[],
+        })
+        .unwrap();
+        drop(stdio);
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        crate::process::reap(pid);
+        assert_eq!(text, "whole\n");
+    }
 }
