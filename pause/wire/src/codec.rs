@@ -1,4 +1,7 @@
-//! Little-endian values one after the other; lists and strings carry their length. No tags: order is the schema.
+//! Little-endian values one after the other; lists, strings and records carry their length. No tags: order is the schema.
+//!
+//! A record's length is what lets it grow at its end wherever it stands, alone or inside another: the reader skips what it
+//! does not know, and a field that an older writer does not have is its type's default.
 
 use alloc::boxed::Box;
 use alloc::ffi::CString;
@@ -144,7 +147,27 @@ impl<T: Wire> Wire for Box<T> {
     }
 }
 
-/// Declares a struct whose encoding is its fields in order.
+/// Puts `fields` behind their length.
+pub fn put_record(out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    0_u32.put(out);
+    fields(out);
+    let len = u32::try_from(out.len() - at - 4).expect("a record is at most BODY_MAX long");
+    out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+/// A reader of one record's fields.
+pub fn get_record<'a>(reader: &mut Reader<'a>) -> Result<Reader<'a>, Error> {
+    let len = u32::get(reader)? as usize;
+    Ok(Reader::new(reader.take(len)?))
+}
+
+/// The next field, or the default where an older writer's record ends.
+pub fn get_field<T: Wire + Default>(reader: &mut Reader<'_>) -> Result<T, Error> {
+    if reader.is_empty() { Ok(T::default()) } else { T::get(reader) }
+}
+
+/// Declares a struct whose encoding is its length and its fields in order.
 macro_rules! record {
     ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $type:ty,)* })*) => {$(
         $(#[$meta])*
@@ -153,12 +176,15 @@ macro_rules! record {
 
         impl $crate::codec::Wire for $name {
             fn put(&self, out: &mut alloc::vec::Vec<u8>) {
-                let _ = &out;
-                $($crate::codec::Wire::put(&self.$field, out);)*
+                $crate::codec::put_record(out, |out| {
+                    let _ = &out;
+                    $($crate::codec::Wire::put(&self.$field, out);)*
+                });
             }
             fn get(reader: &mut $crate::codec::Reader<'_>) -> Result<Self, $crate::codec::Error> {
-                let _ = &reader;
-                Ok($name { $($field: $crate::codec::Wire::get(reader)?,)* })
+                let mut fields = $crate::codec::get_record(reader)?;
+                let _ = &mut fields;
+                Ok($name { $($field: $crate::codec::get_field(&mut fields)?,)* })
             }
         }
     )*};

@@ -2,8 +2,8 @@
 //!
 //! One record is one packet of a SOCK_SEQPACKET socket: a header of eight bytes, then a body (see [`codec`]); descriptors
 //! travel beside it (SCM_RIGHTS) and the body names them by their index. A pause outlives the daemon that started it, so
-//! this format is a promise: a record only ever grows at its end, a tail that the reader does not know is ignored, the encoder
-//! leaves out what the peer's version does not know, a number is never reused, and `tests/` replays recorded bytes.
+//! this format is a promise: a record only ever grows at its end, a tail that the reader does not know is ignored, a tail that
+//! the writer did not know is the default, a number is never reused, and `tests/` replays recorded bytes.
 #![no_std]
 
 extern crate alloc;

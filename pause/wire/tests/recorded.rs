@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 
+use kedge_pause_wire::codec::put_record;
 use kedge_pause_wire::message::*;
 use kedge_pause_wire::*;
 
@@ -150,11 +151,52 @@ fn the_recorded_session_is_understood() {
     assert_eq!(seen, session().len());
 }
 
+/// The records inside the body grow too: what a later version adds to each `Exited` of a State, and to the State itself.
 #[test]
-fn a_longer_record_of_a_later_version_is_understood() {
-    let frame = encode_event(&Event::Exited(exited(7, 0)), 0, 1);
-    let longer = [&frame.body[..], b"what a later version adds"].concat();
-    assert_eq!(decode_event(frame.header, &longer), Ok(Event::Exited(exited(7, 0))));
+fn longer_records_of_a_later_version_are_understood() {
+    let nested = ContainerState { id: c("c1"), pid: 7, started_at_ns: 8, exited: Some(exited(7, 0)) };
+    let state = State { containers: vec![nested.clone(), nested], ready: true };
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for container in &state.containers {
+        put_record(&mut list, |out| {
+            container.id.put(out);
+            container.pid.put(out);
+            container.started_at_ns.put(out);
+            true.put(out);
+            put_record(out, |out| {
+                let exited = exited(7, 0);
+                exited.id.put(out);
+                exited.code.put(out);
+                exited.signal.put(out);
+                exited.finished_at_ns.put(out);
+                out.extend_from_slice(b"later");
+            });
+            out.extend_from_slice(b"later");
+        });
+    }
+    let mut body = Vec::new();
+    put_record(&mut body, |out| {
+        out.extend(&list);
+        true.put(out);
+        out.extend_from_slice(b"later");
+    });
+    assert_eq!(decode_event(Header { version: 2, kind: 68, serial: 0 }, &body), Ok(Event::State(state)));
+}
+
+/// A daemon reads the State of a pause that is older than a field of it: the field is its default.
+#[test]
+fn a_shorter_record_of_an_earlier_version_is_understood() {
+    let mut body = Vec::new();
+    put_record(&mut body, |out| {
+        1_u32.put(out);
+        put_record(out, |out| {
+            c("c1").put(out);
+            7_i32.put(out);
+        });
+    });
+    let container = ContainerState { id: c("c1"), pid: 7, ..ContainerState::default() };
+    let state = State { containers: vec![container], ready: false };
+    assert_eq!(decode_event(Header { version: 1, kind: 68, serial: 0 }, &body), Ok(Event::State(state)));
 }
 
 /// A small generator: the same bytes on every run.
