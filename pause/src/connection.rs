@@ -13,10 +13,11 @@ pub struct Connection {
     pub id: u64,
 }
 
-/// A decoded request with its descriptors.
+/// A request with its descriptors.
 pub struct Incoming {
     pub serial: u32,
-    pub request: Request,
+    /// A later daemon may ask what this build does not know: that is refused, and the connection lives on.
+    pub request: Result<Request, Errno>,
     pub descriptors: Vec<Option<OwnedFd>>,
 }
 
@@ -50,14 +51,14 @@ impl Connection {
         };
         let header = Header::from_bytes(&packet.bytes).map_err(|_| Errno::PROTO)?;
         let mut descriptors: Vec<Option<OwnedFd>> = packet.descriptors.into_iter().map(Some).collect();
-        let request = if header.is_long() {
-            let body = read_long(&take(&mut descriptors, 0)?)?;
-            descriptors.remove(0);
-            decode_request(header, &body)
+        let body = if header.is_long() {
+            let body = take(&mut descriptors, 0).and_then(|file| read_long(&file));
+            descriptors.drain(..1.min(descriptors.len()));
+            body
         } else {
-            decode_request(header, &packet.bytes[HEADER_LEN..])
+            Ok(packet.bytes[HEADER_LEN..].to_vec())
         };
-        let request = request.map_err(|_| Errno::PROTO)?;
+        let request = body.and_then(|body| decode_request(header, &body).map_err(|_| Errno::PROTO));
         Ok(Some(Incoming { serial: header.serial, request, descriptors }))
     }
 

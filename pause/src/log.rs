@@ -1,6 +1,7 @@
 //! The log thread: container output into CRI log files, and copies of it to attach clients.
 //!
-//! A full or hanging disk stops this thread only. Bytes then wait in the container's pipe; none is dropped. A line is
+//! A full or hanging disk stops this thread only. Bytes then wait in the container's pipe; none is dropped before the
+//! daemon lets the container be forgotten. A line is
 //! `TIME STREAM TAG CONTENT`, the tag `P` for a part of a line longer than 16 KiB, `F` for a whole line or its last part.
 
 use std::collections::VecDeque;
@@ -15,6 +16,8 @@ use crate::time;
 
 /// The longest content of one log line, as everywhere in Kubernetes.
 const LINE_MAX: usize = 16 * 1024;
+/// What is read of a stream at its container's end, if the kernel does not say how much it holds: a whole pipe.
+const PIPE_BYTES: usize = 64 * 1024;
 /// How long a failed write to the disk waits before it is tried again.
 const RETRY_MS: i32 = 1000;
 
@@ -113,6 +116,7 @@ pub fn start() -> Result<Log, Errno> {
     let thread = LogThread {
         streams: Vec::new(),
         files: Vec::new(),
+        draining: Vec::new(),
         commands: commands.clone(),
         woken,
         reports: reports.clone(),
@@ -142,11 +146,16 @@ struct Stream {
     unwritten: Vec<u8>,
     clients: Vec<OwnedFd>,
     is_open: bool,
+    /// What the pipe held at its container's end and is still to be copied. A descendant that outlives the container may
+    /// write for ever; that is not part of the end.
+    left: usize,
 }
 
 struct LogThread {
     streams: Vec<Stream>,
     files: Vec<LogFile>,
+    /// Containers whose end waits until the log holds what they wrote.
+    draining: Vec<Vec<u8>>,
     commands: Queue<Command>,
     woken: OwnedFd,
     reports: Queue<Report>,
@@ -172,6 +181,7 @@ impl LogThread {
                 while let Some(command) = self.commands.pop() {
                     self.handle(command);
                 }
+                self.drain();
                 continue;
             }
             for (at, _) in ready.iter().zip(&readable[1..]).filter(|(_, is_readable)| **is_readable) {
@@ -180,6 +190,7 @@ impl LogThread {
             for at in 0..self.streams.len() {
                 self.flush(at);
             }
+            self.drain();
         }
     }
 
@@ -197,6 +208,7 @@ impl LogThread {
                             unwritten: Vec::new(),
                             clients: Vec::new(),
                             is_open: true,
+                            left: 0,
                         });
                     }
                 }
@@ -219,14 +231,41 @@ impl LogThread {
                 }
             }
             Command::Drain { id } => {
-                for at in 0..self.streams.len() {
-                    while self.streams[at].id == id && self.copy(at) {}
+                for stream in self.streams.iter_mut().filter(|stream| stream.id == id) {
+                    stream.left = stream.waiting().max(PIPE_BYTES);
                 }
-                self.report(Report::Drained { id });
+                self.draining.push(id);
             }
             Command::Remove { id } => {
+                let gone = self.streams.iter().filter(|stream| stream.id == id);
+                let lost: usize = gone.map(|stream| stream.unwritten.len() + stream.waiting()).sum();
+                if lost > 0 {
+                    eprintln!(
+                        "pause: {lost} bytes of output were not written: {}",
+                        String::from_utf8_lossy(&id)
+                    );
+                }
                 self.streams.retain(|stream| stream.id != id);
                 self.files.retain(|file| file.id != id);
+                self.draining.retain(|draining| *draining != id);
+            }
+        }
+    }
+
+    /// Goes on with what was in the pipes at an end, and says so once the disk has it.
+    fn drain(&mut self) {
+        for id in std::mem::take(&mut self.draining) {
+            let mut is_done = true;
+            for at in 0..self.streams.len() {
+                if self.streams[at].id == id {
+                    while self.streams[at].left > 0 && self.copy(at) {}
+                    is_done &= self.streams[at].unwritten.is_empty();
+                }
+            }
+            if is_done {
+                self.report(Report::Drained { id });
+            } else {
+                self.draining.push(id);
             }
         }
     }
@@ -255,6 +294,7 @@ impl LogThread {
             Ok(len) => len,
         };
         stream.clients.retain(|client| rustix::io::write(client, &chunk[..len]) == Ok(len));
+        stream.left = stream.left.saturating_sub(len);
         stream.take(&chunk[..len]);
         self.flush(at);
         true
@@ -278,6 +318,12 @@ impl LogThread {
 }
 
 impl Stream {
+    /// Bytes that the container has written and nobody has read.
+    fn waiting(&self) -> usize {
+        let held = if self.is_open { rustix::io::ioctl_fionread(&self.fd).unwrap_or(0) } else { 0 };
+        usize::try_from(held).unwrap_or(PIPE_BYTES)
+    }
+
     /// Cuts `bytes` into log lines behind what is left of the last one.
     fn take(&mut self, mut bytes: &[u8]) {
         let now_ns = time::now_ns();
@@ -326,7 +372,7 @@ mod tests {
     fn check(chunks: &[&[u8]], lines: &[(&str, usize)]) {
         let (fd, _peer) = socket::pair().unwrap();
         let (id, line, unwritten, clients) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut stream = Stream { id, name: "stdout", fd, line, unwritten, clients, is_open: true };
+        let mut stream = Stream { id, name: "stdout", fd, line, unwritten, clients, is_open: true, left: 0 };
         chunks.iter().for_each(|chunk| stream.take(chunk));
         stream.end();
         let text = String::from_utf8(stream.unwritten).unwrap();

@@ -133,6 +133,9 @@ impl Supervisor {
         fds.extend(self.connections.iter().map(Connection::as_fd));
         fds.extend(self.pending.iter().map(|pending| pending.status.as_fd()));
         let readable = socket::poll_readable(&fds, self.timeout_ms())?;
+        // By id, and before anything is told: whoever does not listen any more leaves the list.
+        let ready: Vec<u64> =
+            self.connections.iter().zip(&readable[3..]).filter(|(_, is)| **is).map(|(it, _)| it.id).collect();
         // Before anything is reaped: a clone's execve happened before its end.
         for at in (0..self.pending.len()).rev() {
             if readable[3 + connections + at] {
@@ -146,8 +149,6 @@ impl Supervisor {
             self.take_reports();
         }
         self.tell_overdue();
-        let ready: Vec<u64> =
-            (0..connections).filter(|at| readable[3 + at]).map(|at| self.connections[at].id).collect();
         for id in ready {
             self.serve(id);
         }
@@ -209,7 +210,11 @@ impl Supervisor {
     }
 
     fn handle(&mut self, connection: u64, incoming: &mut Incoming) -> Reply {
-        match std::mem::replace(&mut incoming.request, Request::State(Nothing {})) {
+        let request = match std::mem::replace(&mut incoming.request, Err(Errno::PROTO)) {
+            Ok(request) => request,
+            Err(errno) => return refused(errno),
+        };
+        match request {
             Request::Hello(_) => {
                 Reply::Event(Event::Hello(Hello { version: VERSION, version_min: VERSION_MIN }))
             }
@@ -559,10 +564,17 @@ fn write_exit_file(directory: &OwnedFd, exited: &Exited) {
     let written = (|| {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(directory, c"exit.new", flags, Mode::RUSR | Mode::WUSR)?;
-        rustix::io::write(&file, text.as_bytes())?;
-        rustix::fs::renameat(directory, c"exit.new", directory, c"exit")
+        // A full tmpfs may take a part; a part is never renamed into place.
+        match rustix::io::write(&file, text.as_bytes())? {
+            written if written == text.len() => {
+                rustix::fs::renameat(directory, c"exit.new", directory, c"exit")
+            }
+            _ => Err(Errno::NOSPC),
+        }
     })();
     if let Err(errno) = written {
-        eprintln!("pause: write exit file: {errno}");
+        // The end stays in the State, where a daemon looks first.
+        let _ = rustix::fs::unlinkat(directory, c"exit.new", rustix::fs::AtFlags::empty());
+        eprintln!("pause: write the exit file of {}: {errno}", exited.id.to_string_lossy());
     }
 }

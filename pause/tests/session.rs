@@ -10,6 +10,8 @@ use kedge_pause_wire::*;
 use kedge_sys::mount::{Propagation, SetAttributes};
 use kedge_sys::{clone, memfd, mount, socket};
 
+/// A wedged pause fails the test instead of holding it.
+const ANSWER_MAX_MS: i32 = 60_000;
 const INSIDE_PATH: &str = "/bin/busybox";
 
 fn c(text: &str) -> CString {
@@ -76,6 +78,8 @@ impl Pause {
     }
 
     fn receive(&mut self) -> (u32, Event, Vec<OwnedFd>) {
+        let is_answered = socket::poll_readable(&[self.socket.as_fd()], ANSWER_MAX_MS).unwrap()[0];
+        assert!(is_answered, "pause says nothing");
         let packet =
             socket::receive(self.socket.as_fd(), INLINE_MAX + HEADER_LEN).unwrap().expect("pause is gone");
         let header = Header::from_bytes(&packet.bytes).unwrap();
@@ -246,6 +250,84 @@ fn execs_enter_the_container_and_signals_reach_it() {
     let late = ExecSpec { id: c("e2"), container: c("c1"), process: shell("true"), ..ExecSpec::default() };
     let late = pause.call(&Request::Exec(Box::new(late)), &[]).0;
     assert_eq!(late, Event::NotFound(Named { id: c("c1") }));
+}
+
+/// Stops or continues the supervisor, and waits until it is so.
+fn signal(pid: i32, signal: libc::c_int, state: char) {
+    let pidfd = kedge_sys::process::pidfd_open(pid).unwrap();
+    kedge_sys::process::pidfd_send_signal(pidfd.as_fd(), signal).unwrap();
+    wait_state(pid, state);
+}
+
+fn wait_state(pid: i32, state: char) {
+    for _ in 0..2_000 {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        if stat.rsplit_once(") ").unwrap().1.starts_with(state) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("process {pid} does not come to state {state}");
+}
+
+/// kedge is killed, its execs lose their pipes and end: pause hears of both in one turn, and of its successor.
+#[test]
+fn a_daemon_that_dies_with_its_execs_takes_nobody_along() {
+    if !may_run() {
+        return;
+    }
+    let mut pause = Pause::start("killed");
+    pause.setup(pod());
+    assert_launched(pause.launch("c1", "busybox sleep 60", |_| {}));
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    let (process, stdin) = (shell("busybox cat; exit 0"), Some(0));
+    let spec = ExecSpec { id: c("e1"), container: c("c1"), process, stdin, ..ExecSpec::default() };
+    let exec = pause.call(&Request::Exec(Box::new(spec)), &[read.as_fd()]).0;
+    let Event::Launched(exec) = exec else { panic!("{exec:?}") };
+    drop(read);
+    signal(pause.pid, libc::SIGSTOP, 'T');
+    drop(write);
+    wait_state(exec.pid, 'Z');
+    let folder: OwnedFd = fs::File::open(&pause.directory).unwrap().into();
+    pause.socket = socket::connect(folder.as_fd(), "pause.sock").unwrap();
+    signal(pause.pid, libc::SIGCONT, 'S');
+    let Event::State(state) = pause.call(&Request::State(Nothing {}), &[]).0 else { panic!("no state") };
+    assert_eq!(state.containers.len(), 1);
+}
+
+/// A later daemon tries a request that this pause does not know, then one that it does.
+#[test]
+fn an_unknown_request_is_refused_and_the_connection_lives() {
+    if !may_run() {
+        return;
+    }
+    let mut pause = Pause::start("unknown");
+    let header = Header { version: VERSION + 1, kind: 63, serial: 77 };
+    socket::send(pause.socket.as_fd(), &header.to_bytes(), b"later", &[]).unwrap();
+    let refused = message::Failed { step: Step::Request, item: 0, errno: libc::EPROTO };
+    let (serial, event, _) = pause.receive();
+    assert_eq!((serial, event), (77, Event::Failed(refused)));
+    pause.setup(pod());
+}
+
+/// `yes & exit 3` in a pod with one PID namespace: yes outlives its container and keeps the pipe, for ever.
+#[test]
+fn a_descendant_that_goes_on_writing_does_not_keep_the_log_thread() {
+    if !may_run() {
+        return;
+    }
+    let mut pause = Pause::start("writer");
+    pause.setup(SandboxSpec { shared_pid: true, ..pod() });
+    assert_launched(
+        pause.launch("c1", "while :; do echo more; done & exit 3", |spec| spec.pid = PidFrom::Pod),
+    );
+    assert_eq!(pause.wait_exit("c1").code, 3);
+    let log: OwnedFd = fs::File::create(pause.directory.join("anew")).unwrap().into();
+    let reopen = message::ReopenLog { id: c("c1"), log: 0 };
+    assert_eq!(pause.call(&Request::ReopenLog(reopen), &[log.as_fd()]).0, Event::Done(Nothing {}));
+    assert_launched(pause.launch("c2", "echo heard; exit 4", |spec| spec.pid = PidFrom::Pod));
+    assert_eq!(pause.wait_exit("c2").code, 4);
+    assert_eq!(pause.log("c2"), ["stdout F heard"]);
 }
 
 #[test]
