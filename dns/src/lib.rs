@@ -14,13 +14,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use kedge_client::Client;
 use kedge_machinery::Backoff;
 use tokio::sync::watch;
 
 use answer::Zone;
 use directory::Caches;
-use server::Resolver;
+use server::{Clients, Resolver};
 use upstream::Upstream;
 
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Settings {
     pub node_ip: IpAddr,
     /// 10053
     pub port: u16,
+    /// Where pods have their addresses: they and the node are answered, nobody else.
+    pub cluster_cidrs: Vec<IpNet>,
     /// Where other names are asked; none: the machine's own resolvers.
     pub upstream: Vec<SocketAddr>,
 }
@@ -77,7 +80,8 @@ async fn serve(
     tcp: tokio::net::TcpListener,
 ) -> Result<(), Error> {
     let directory = Caches::start(&client).await;
-    let resolver = Arc::new(Resolver { zone, directory, upstream: Upstream::new(servers) });
+    let clients = Clients { pods: settings.cluster_cidrs.clone(), node: settings.node_ip };
+    let resolver = Arc::new(Resolver { zone, clients, directory, upstream: Upstream::new(servers) });
     // Whoever sees our endpoint may ask at once: the listeners are bound and the caches full by now.
     let announced = async {
         announce(settings, &client).await;

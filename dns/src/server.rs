@@ -1,12 +1,13 @@
 //! The sockets: one UDP and one TCP listener on the node's address. A question is a task; tasks are bounded.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::Name;
+use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -21,9 +22,26 @@ const CONNECTIONS_MAX: usize = 200;
 const IDLE: Duration = Duration::from_secs(10);
 /// What fits into one packet everywhere (DNS flag day 2020).
 const UDP_PAYLOAD_MAX: u16 = 1232;
+/// Between two attempts to take a connection when there are no descriptors.
+const REST: Duration = Duration::from_millis(100);
+
+/// Who is answered: pods and the node. Whoever else reaches the node's address is not (it would be an open resolver).
+#[derive(Debug, Clone)]
+pub struct Clients {
+    pub pods: Vec<IpNet>,
+    pub node: IpAddr,
+}
+
+impl Clients {
+    fn has(&self, peer: SocketAddr) -> bool {
+        let address = peer.ip().to_canonical();
+        address == self.node || address.is_loopback() || self.pods.iter().any(|pods| pods.contains(&address))
+    }
+}
 
 pub struct Resolver<D> {
     pub zone: Zone,
+    pub clients: Clients,
     pub directory: D,
     pub upstream: Upstream,
 }
@@ -128,6 +146,9 @@ where
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
             Err(error) => return Err(error),
         };
+        if !resolver.clients.has(peer) {
+            continue;
+        }
         let Ok(slot) = slots.clone().try_acquire_owned() else {
             continue;
         };
@@ -151,9 +172,17 @@ where
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let Ok((stream, peer)) = listener.accept().await else {
-            continue;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a DNS connection is not taken");
+                tokio::time::sleep(REST).await;
+                continue;
+            }
         };
+        if !resolver.clients.has(peer) {
+            continue;
+        }
         let resolver = resolver.clone();
         tokio::spawn(async move {
             let _slot = slot;
@@ -184,8 +213,9 @@ where
         };
         let bytes = response.to_vec().map_err(io::Error::other)?;
         let length = u16::try_from(bytes.len()).map_err(io::Error::other)?;
-        stream.write_all(&length.to_be_bytes()).await?;
-        stream.write_all(&bytes).await?;
+        let answer = [&length.to_be_bytes(), &bytes[..]].concat();
+        // A client that does not read keeps its slot no longer than one that does not ask.
+        tokio::time::timeout(IDLE, stream.write_all(&answer)).await??;
     }
 }
 

@@ -254,6 +254,7 @@ async fn start_dns(plan: &NodePlan, shutdown: &watch::Receiver<bool>, board: &Bo
         node_name: plan.site.node_name.clone(),
         node_ip: plan.site.roots.node_ip.unwrap_or(IpAddr::from([127, 0, 0, 1])),
         port: plan.site.roots.ports.dns,
+        cluster_cidrs: vec![plan.cluster_cidr.into()],
         upstream: Vec::new(),
     };
     let stop = shutdown.clone();

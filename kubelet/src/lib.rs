@@ -27,6 +27,7 @@ mod static_pods;
 mod timed;
 mod tokens;
 mod userns;
+mod volume_paths;
 mod worker;
 mod writer;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kedge_api::pod::{Container, Pod};
-use kedge_cri_api::{ContainerId, ContainerState, ContainerStatus};
+use kedge_cri_api::{ContainerId, ContainerState, ContainerStatus, Runtime};
 use kedge_kubelet_core::{log_rotation, names, termination};
 
 use crate::agent::Agent;
@@ -20,27 +20,38 @@ const ROTATION_PERIOD: Duration = Duration::from_secs(10);
 const TAIL_BYTES: u64 = 64 * 1024;
 
 pub(crate) async fn rotate_all(agent: Arc<Agent>) {
+    // At once, and then from time to time: what a daemon was doing when it died is finished first.
     loop {
+        match agent.runtime.list_containers().await {
+            Ok(containers) => rotate_each(agent.runtime.as_ref(), &containers).await,
+            Err(error) => tracing::warn!(%error, "listing containers for the rotation of their logs"),
+        }
         tokio::time::sleep(ROTATION_PERIOD).await;
-        let containers = match agent.runtime.list_containers().await {
-            Ok(containers) => containers,
-            Err(error) => {
-                tracing::warn!(%error, "listing containers for the rotation of their logs");
-                continue;
-            }
-        };
-        for container in containers.iter().filter(|container| container.state == ContainerState::Running) {
-            if let Err(error) = rotate(&agent, container).await {
-                tracing::warn!(%error, log = container.log_path, "log not rotated");
-            }
+    }
+}
+
+async fn rotate_each(runtime: &dyn Runtime, containers: &[ContainerStatus]) {
+    for container in containers.iter().filter(|container| container.state == ContainerState::Running) {
+        if let Err(error) = rotate(runtime, container).await {
+            tracing::warn!(%error, log = container.log_path, "log not rotated");
         }
     }
 }
 
-async fn rotate(agent: &Agent, container: &ContainerStatus) -> io::Result<()> {
+async fn reopen(runtime: &dyn Runtime, container: &ContainerStatus) -> io::Result<()> {
+    let reopened = runtime.reopen_container_log(&ContainerId(container.id.clone())).await;
+    reopened.map_err(|error| io::Error::other(error.to_string()))
+}
+
+async fn rotate(runtime: &dyn Runtime, container: &ContainerStatus) -> io::Result<()> {
     let path = Path::new(&container.log_path);
-    let Ok(meta) = fs::metadata(path) else {
-        return Ok(());
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        // Somebody renamed or removed it, a rotation that was cut short among them: the writer has the old file.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !container.log_path.is_empty() => {
+            return reopen(runtime, container).await;
+        }
+        Err(_) => return Ok(()),
     };
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Ok(());
@@ -54,10 +65,10 @@ async fn rotate(agent: &Agent, container: &ContainerStatus) -> io::Result<()> {
         return Ok(());
     };
     fs::rename(path, folder.join(&rotated))?;
-    if let Err(error) = agent.runtime.reopen_container_log(&ContainerId(container.id.clone())).await {
+    if let Err(error) = reopen(runtime, container).await {
         // The writer still has the renamed file: give it its name back, so that readers find it.
         fs::rename(folder.join(&rotated), path)?;
-        return Err(io::Error::other(error.to_string()));
+        return Err(error);
     }
     for old in plan.remove {
         fs::remove_file(folder.join(old))?;
@@ -134,5 +145,38 @@ fn tail_of_file(path: &Path) -> io::Result<String> {
     match text.split_once('\n') {
         Some((_, rest)) if from > 0 => Ok(rest.to_owned()),
         _ => Ok(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::tests::fake::Fake;
+
+    /// kedge died between renaming the log and telling the writer: the next one tells it, at its first look.
+    #[tokio::test]
+    async fn a_rotation_that_was_cut_short_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let container = |id: &str, log: &str, state: ContainerState| ContainerStatus {
+            id: id.to_owned(),
+            log_path: if log.is_empty() {
+                String::new()
+            } else {
+                folder.path().join(log).display().to_string()
+            },
+            state,
+            ..ContainerStatus::default()
+        };
+        fs::write(folder.path().join("1.log"), "text").unwrap();
+        fs::write(folder.path().join("0.log.20260101-000000"), "text").unwrap();
+        let containers = [
+            container("cut", "0.log", ContainerState::Running),
+            container("whole", "1.log", ContainerState::Running),
+            container("silent", "", ContainerState::Running),
+            container("over", "2.log", ContainerState::Exited),
+        ];
+        let runtime = Fake::default();
+        rotate_each(&runtime, &containers).await;
+        assert_eq!(*runtime.reopened.lock().unwrap(), [ContainerId("cut".to_owned())]);
     }
 }

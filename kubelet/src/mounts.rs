@@ -10,6 +10,8 @@ use kedge_cri_api::{Mount, MountPropagation};
 use kedge_kubelet_core::env::expand_strict;
 use kedge_kubelet_core::volumes::VolumePlan;
 
+use crate::volume_paths::{self, Refused};
+
 const HOSTS: &str = "/etc/hosts";
 
 pub(crate) struct Place<'a> {
@@ -74,8 +76,9 @@ fn of_volume(mount: &VolumeMount, place: &Place<'_>) -> Result<Mount, String> {
         "" => mount.sub_path.clone(),
         expression => expand_strict(expression, place.env)?,
     };
-    let host =
-        if sub_path.is_empty() { volume.path.clone() } else { below(volume, &sub_path, mount, place)? };
+    if !sub_path.is_empty() {
+        ensure_sub_path(volume, &sub_path, mount, place)?;
+    }
     let read_only = mount.read_only || volume.read_only;
     let recursive = match mount.recursive_read_only.as_deref() {
         Some("Enabled") => true,
@@ -84,7 +87,8 @@ fn of_volume(mount: &VolumeMount, place: &Place<'_>) -> Result<Mount, String> {
     };
     Ok(Mount {
         container_path: absolute(&mount.mount_path),
-        host_path: host.to_string_lossy().into_owned(),
+        host_path: volume.path.to_string_lossy().into_owned(),
+        sub_path,
         readonly: read_only,
         recursive_read_only: recursive,
         propagation: match mount.mount_propagation.as_deref() {
@@ -100,14 +104,14 @@ fn absolute(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
-/// The place of a subPath, made where it is missing. A link that leads out of the volume is refused without a word about
-/// where it leads.
-fn below(
+/// Makes the folders of a subPath where they are missing. A link that leads out of the volume is refused without a word
+/// about where it leads.
+fn ensure_sub_path(
     volume: &VolumePlan,
     sub_path: &str,
     mount: &VolumeMount,
     place: &Place<'_>,
-) -> Result<PathBuf, String> {
+) -> Result<(), String> {
     let relative = Path::new(sub_path);
     if relative.is_absolute() {
         return Err(format!("error SubPath `{sub_path}` must not be an absolute path"));
@@ -116,43 +120,16 @@ fn below(
         return Err(format!("unable to provision SubPath `{sub_path}`: must not contain '..'"));
     }
     let refused = |what: &str| {
-        format!(
-            "failed to {what} subPath for volumeMount {:?} of container {:?}",
-            mount.name, place.container.name
-        )
+        format!("failed to {what} for volumeMount {:?} of container {:?}", mount.name, place.container.name)
     };
-    let root = fs::canonicalize(&volume.path).map_err(|_| refused("prepare"))?;
-    let wanted = root.join(relative);
-    if fs::symlink_metadata(&wanted).is_err() {
-        make_below(&root, relative).map_err(|error| {
-            tracing::warn!(%error, path = %wanted.display(), "subPath folder");
-            format!(
-                "failed to create subPath directory for volumeMount {:?} of container {:?}",
-                mount.name, place.container.name
-            )
-        })?;
-    }
-    let found = fs::canonicalize(&wanted).map_err(|_| refused("prepare"))?;
-    if found.starts_with(&root) { Ok(found) } else { Err(refused("prepare")) }
-}
-
-/// Makes the folders one by one; each must be a real folder inside the volume when the next is made.
-fn make_below(root: &Path, relative: &Path) -> io::Result<()> {
-    let mode = fs::metadata(root)?.permissions().mode() & 0o777;
-    let mut at = root.to_owned();
-    for part in relative.components() {
-        at.push(part);
-        match fs::create_dir(&at) {
-            Ok(()) => fs::set_permissions(&at, fs::Permissions::from_mode(mode))?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-        at = fs::canonicalize(&at)?;
-        if !at.starts_with(root) {
-            return Err(io::Error::other("a link leads out of the volume"));
+    match volume_paths::ensure(&volume.path, relative) {
+        Ok(()) => Ok(()),
+        Err(Refused::Prepare) => Err(refused("prepare subPath")),
+        Err(Refused::Create(error)) => {
+            tracing::warn!(%error, volume = mount.name, sub_path, "subPath folder");
+            Err(refused("create subPath directory"))
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -183,9 +160,8 @@ mod tests {
             recursive_read_only: false,
             attempt: 0,
         };
-        let seen = of_volume(&mount, &place).map(|mount| mount.host_path);
-        let expected =
-            expected.map(|path| root.join(path).to_string_lossy().into_owned()).map_err(str::to_owned);
+        let seen = of_volume(&mount, &place).map(|mount| mount.sub_path);
+        let expected = expected.map(str::to_owned).map_err(str::to_owned);
         assert_eq!(seen, expected, "{sub_path}");
     }
 
@@ -193,7 +169,7 @@ mod tests {
     fn sub_paths() {
         check("inner", Ok("inner"));
         check("new/deep", Ok("new/deep"));
-        check("in", Ok("inner"));
+        check("in", Ok("in"));
         check("out", Err("failed to prepare subPath for volumeMount \"v\" of container \"c\""));
         check("out/x", Err("failed to create subPath directory for volumeMount \"v\" of container \"c\""));
         check("/x", Err("error SubPath `/x` must not be an absolute path"));

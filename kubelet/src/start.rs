@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::agent::Agent;
 use crate::events::tell_pod;
 use crate::sources::Held;
-use crate::{hooks, logs, mounts, pull};
+use crate::{hooks, logs, mounts, pull, volume_paths};
 
 /// Without the services a pod would not find the API server; it is better told to wait.
 const SERVICES_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -158,15 +158,11 @@ impl Start {
         let volume = volume.ok_or_else(|| {
             format!("cannot find the volume {:?} referenced by FileKeyRef", selector.volume_name)
         })?;
-        let root = std::fs::canonicalize(&volume.path).map_err(|_| "couldn't parse env file".to_owned())?;
-        let path =
-            std::fs::canonicalize(root.join(&selector.path)).ok().filter(|path| path.starts_with(&root));
-        let text = path.and_then(|path| std::fs::read_to_string(path).ok());
         let optional = selector.optional == Some(true);
-        let text = match text {
-            Some(text) => text,
-            None if optional => return Ok(None),
-            None => return Err("couldn't parse env file".to_owned()),
+        let text = match volume_paths::read_small(&volume.path, std::path::Path::new(&selector.path)) {
+            Ok(text) => text,
+            Err(error) if optional && error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(_) => return Err("couldn't parse env file".to_owned()),
         };
         let value =
             text.lines().find_map(|line| line.split_once('=').filter(|(key, _)| key.trim() == selector.key));
@@ -176,7 +172,7 @@ impl Start {
             None => Err(format!(
                 "environment variable key {:?} not found in file {:?}",
                 selector.key,
-                root.join(&selector.path)
+                volume.path.join(&selector.path)
             )),
         }
     }

@@ -82,7 +82,8 @@ pub(crate) enum Input {
     /// What the pod has on the disk.
     Measured(kedge_kubelet_core::eviction::Usage),
     StatusWritten(u64),
-    Deleted(Result<(), kedge_client::Error>),
+    /// True: no such pod is there any more.
+    Deleted(Result<bool, kedge_client::Error>),
 }
 
 pub(crate) struct Worker {

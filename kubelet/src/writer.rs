@@ -56,6 +56,11 @@ pub(crate) async fn run(
                     }
                     break;
                 }
+                Err(error) if error.is_conflict() && !is_gone(&agent, &base).await => {
+                    // Others write the object faster than we do; that is no reason to end a pod.
+                    tracing::debug!(%error, pod = base.full_name(), "the pod's status is written again");
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
                 Err(error) if error.is_not_found() || error.is_conflict() => {
                     tracing::debug!(%error, pod = base.full_name(), "the pod is gone");
                     if inputs.send(Input::Unwritable).await.is_err() {
@@ -72,6 +77,20 @@ pub(crate) async fn run(
     }
 }
 
+/// Says whether a conflict means that another pod has the name, or none: the server says Conflict for a lost race too.
+pub(crate) async fn is_gone(agent: &Agent, pod: &Pod) -> bool {
+    let meta = &pod.metadata;
+    is_another(&meta.uid, agent.client.get::<Pod>(PODS, &meta.namespace, &meta.name).await)
+}
+
+fn is_another(uid: &str, answer: kedge_client::Result<Pod>) -> bool {
+    match answer {
+        Ok(found) => found.metadata.uid != uid,
+        // A pod of ours can be read by us: this one is another node's.
+        Err(error) => error.is_not_found() || error.is_forbidden(),
+    }
+}
+
 async fn write(agent: &Agent, base: &Arc<Pod>, status: &PodStatus) -> Result<Arc<Pod>, kedge_client::Error> {
     let value = |status: &PodStatus| serde_json::to_value(status).unwrap_or_default();
     let Some(change) = patch::between(&value(&base.status), &value(status)) else {
@@ -84,4 +103,26 @@ async fn write(agent: &Agent, base: &Arc<Pod>, status: &PodStatus) -> Result<Arc
         .patch(PODS, &meta.namespace, &meta.name, "status", PatchKind::Strategic, &change)
         .await?;
     Ok(Arc::new(pod))
+}
+
+#[cfg(test)]
+mod tests {
+    use kedge_client::{ApiStatus, Error};
+
+    use super::*;
+
+    /// A server under load says Conflict because others were faster, and the pod lives.
+    #[test]
+    fn a_lost_race_is_not_the_end_of_a_pod() {
+        let pod = |uid: &str| {
+            let mut pod = Pod::default();
+            pod.metadata.uid = uid.into();
+            Ok(pod)
+        };
+        let refused = |code: u16| Err(Error::Api(ApiStatus { code, ..ApiStatus::default() }));
+        let transport = Err(Error::Transport { doing: "GET".into(), cause: "reset".into() });
+        let seen = [pod("a"), refused(500), transport, pod("b"), refused(404), refused(403)];
+        let gone = seen.map(|answer| is_another("a", answer));
+        assert_eq!(gone, [false, false, false, true, true, true]);
+    }
 }

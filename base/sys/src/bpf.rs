@@ -11,8 +11,10 @@ use std::path::Path;
 const MAP_LOOKUP_ELEM: u32 = 1;
 const MAP_UPDATE_ELEM: u32 = 2;
 const MAP_DELETE_ELEM: u32 = 3;
+const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
+const PROG_ATTACH: u32 = 8;
 const MAP_LOOKUP_BATCH: u32 = 24;
 const MAP_UPDATE_BATCH: u32 = 26;
 const MAP_DELETE_BATCH: u32 = 27;
@@ -314,6 +316,60 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
 pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut link_fd = raw(link);
     bpf(LINK_DETACH, &mut link_fd).map(drop)
+}
+
+/// The head of the attributes of BPF_PROG_LOAD.
+#[repr(C)]
+struct ProgLoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+}
+
+#[repr(C)]
+struct ProgAttachAttr {
+    target_fd: u32,
+    attach_bpf_fd: u32,
+    attach_type: u32,
+    attach_flags: u32,
+}
+
+/// Loads a program that decides about a cgroup's device files (BPF_PROG_TYPE_CGROUP_DEVICE), as its instructions.
+pub fn load_device_program(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
+    const CGROUP_DEVICE: u32 = 15;
+    let mut attr = ProgLoadAttr {
+        prog_type: CGROUP_DEVICE,
+        insn_cnt: instructions.len() as u32,
+        insns: instructions.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buf: 0,
+        kern_version: 0,
+        prog_flags: 0,
+        prog_name: *b"kedge_devices\0\0\0",
+    };
+    bpf(PROG_LOAD, &mut attr).map(owned)
+}
+
+/// Attaches it for as long as the cgroup lives, beside those of the groups above: each of them must agree.
+pub fn attach_device_program(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<()> {
+    const DEVICE: u32 = 6;
+    const ALLOW_MULTI: u32 = 2;
+    let mut attr = ProgAttachAttr {
+        target_fd: raw(cgroup),
+        attach_bpf_fd: raw(program),
+        attach_type: DEVICE,
+        attach_flags: ALLOW_MULTI,
+    };
+    bpf(PROG_ATTACH, &mut attr).map(drop)
 }
 
 /// The kernel's number for the network namespace that a socket belongs to, as `bpf_get_netns_cookie` gives it.

@@ -261,7 +261,8 @@ mod tests {
             argv: &[c"sh", c"-c", c"read text <&4; echo $text"],
             descriptors: &[first.as_fd(), second.as_fd()],
             stdio: stdio.as_fd(),
-            cgroup_procs: &[],
+            unified: None,
+            cgroups: &[],
         })
         .unwrap();
         drop(stdio);

@@ -9,6 +9,7 @@ use crate::Errno;
 
 const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
 const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+const RESOLVE_BENEATH: u64 = 0x08;
 const RESOLVE_IN_ROOT: u64 = 0x10;
 /// An openat2 that lost a race against a rename says EAGAIN: ask again, but not for ever.
 const RACES_MAX: usize = 64;
@@ -30,6 +31,8 @@ pub enum Links {
     InRoot,
     /// Refused anywhere in the path (ELOOP).
     Refused,
+    /// Followed while they stay beneath the root; an absolute link, or one that climbs out, is refused (EXDEV).
+    Beneath,
 }
 
 /// Opens `path` below `root`. `flags` are O_* of open(2).
@@ -44,12 +47,13 @@ fn open_with_mode(
     mode: u64,
     links: Links,
 ) -> Result<OwnedFd, Errno> {
-    let refuse = if links == Links::Refused { RESOLVE_NO_SYMLINKS } else { 0 };
-    let how = OpenHow {
-        flags: (flags | libc::O_CLOEXEC) as u64,
-        mode,
-        resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | refuse,
+    let resolve = match links {
+        Links::InRoot => RESOLVE_IN_ROOT,
+        Links::Refused => RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS,
+        Links::Beneath => RESOLVE_BENEATH,
     };
+    let how =
+        OpenHow { flags: (flags | libc::O_CLOEXEC) as u64, mode, resolve: RESOLVE_NO_MAGICLINKS | resolve };
     for _ in 0..RACES_MAX {
         let (dir, size) = (root.as_raw_fd(), size_of::<OpenHow>());
         // SAFETY: a terminated path and the kernel's own structure with its size.
@@ -219,6 +223,9 @@ mod tests {
         assert_eq!(open(c"/abs/passwd", Links::InRoot), Ok(()));
         assert_eq!(open(c"abs/passwd", Links::Refused), Err(Errno::LOOP));
         assert_eq!(open(c"up", Links::InRoot), Err(Errno::NOENT));
+        assert_eq!(open(c"up", Links::Beneath), Err(Errno::XDEV));
+        assert_eq!(open(c"abs/passwd", Links::Beneath), Err(Errno::XDEV));
+        assert_eq!(open(c"etc/passwd", Links::Beneath), Ok(()));
         assert_eq!(open(c"../../outside", Links::InRoot), Err(Errno::NOENT));
         assert!(ensure_directory(root.as_fd(), c"/up/made", Links::InRoot).is_err());
         assert!(ensure_directory(root.as_fd(), c"/a/b/c", Links::InRoot).is_ok());

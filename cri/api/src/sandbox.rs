@@ -207,6 +207,10 @@ pub enum MountPropagation {
 pub struct Mount {
     pub container_path: String,
     pub host_path: String,
+    /// A place beneath `host_path` instead of itself. The pod may change what lies there, so it is resolved when it is
+    /// mounted, and no link leads out.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub sub_path: String,
     pub readonly: bool,
     pub recursive_read_only: bool,
     pub propagation: MountPropagation,

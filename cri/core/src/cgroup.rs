@@ -98,21 +98,6 @@ fn shared(resources: &LinuxContainerResources) -> Vec<Write> {
     writes
 }
 
-/// Devices that every container may use, in the form of `devices.allow`; the rest is denied. Nodes may be made (`m`), not opened.
-pub const DEVICES_ALLOWED: [&str; 11] = [
-    "c *:* m",
-    "b *:* m",
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:1 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 pub mod capabilities;
 pub mod cgroup;
+pub mod devices;
 pub mod image;
 pub mod images;
 pub mod launch;

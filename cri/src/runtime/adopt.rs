@@ -20,7 +20,10 @@ impl Cri {
             let directory = entry.path();
             if let Err(error) = self.adopt_sandbox(&directory).await {
                 tracing::warn!(folder = %directory.display(), %error, "pod not adopted: removing what is left of it");
-                self.clear_folder(&directory).await?;
+                if let Err(error) = self.clear_folder(&directory).await {
+                    tracing::warn!(folder = %directory.display(), %error, "a dead pod is not cleared yet");
+                    self.keep_remains(&directory);
+                }
             }
         }
         self.remove_stray_layers()?;
@@ -37,18 +40,24 @@ impl Cri {
         if record.boot_id != self.roots.boot_id {
             return Err(Error::FailedPrecondition("it belongs to another boot".into()));
         }
+        if record.is_starting {
+            return Err(Error::FailedPrecondition("its sandbox was never finished".into()));
+        }
         let is_stopped = record.is_stopped;
-        let sandbox = Arc::new(Sandbox {
-            id: record.id.clone(),
-            directory: directory.to_path_buf(),
-            record: Mutex::new(record),
-            supervisor: Mutex::new(None),
-            turn: tokio::sync::Mutex::new(()),
-        });
+        let sandbox = remains(directory, record);
         let state = if is_stopped { State::default() } else { self.meet(&sandbox).await? };
         self.adopt_containers(&sandbox, &state)?;
         lock(&self.state).sandboxes.insert(sandbox.id.clone(), sandbox);
         Ok(())
+    }
+
+    /// A pod that cannot be cleared (a process in uninterruptible sleep) is one that is not ready: the kubelet removes it as
+    /// often as it takes, and the node starts without waiting for it.
+    fn keep_remains(&self, directory: &Path) {
+        if let Ok(record) = records::read_json::<SandboxRecord>(directory, "sandbox.json") {
+            let sandbox = remains(directory, record);
+            lock(&self.state).sandboxes.insert(sandbox.id.clone(), sandbox);
+        }
     }
 
     /// Connects, and believes only the process that this folder was written for.
@@ -155,4 +164,15 @@ impl Cri {
         }
         Ok(())
     }
+}
+
+/// A sandbox as its folder tells of it, without a supervisor.
+fn remains(directory: &Path, record: SandboxRecord) -> Arc<Sandbox> {
+    Arc::new(Sandbox {
+        id: record.id.clone(),
+        directory: directory.to_path_buf(),
+        record: Mutex::new(record),
+        supervisor: Mutex::new(None),
+        turn: tokio::sync::Mutex::new(()),
+    })
 }

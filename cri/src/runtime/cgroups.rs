@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kedge_cri_api::LinuxContainerResources;
 use kedge_cri_core::cgroup as plan;
+use kedge_cri_core::devices::{self, Rule};
+use kedge_sys::bpf;
 use kedge_sys::cgroup::{self, Trees};
 
 /// How long a group may be busy after its last process was killed.
@@ -156,31 +158,16 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Denies all devices but the usual ones (v1). A nested node may lack the right: then nothing changes.
-    pub fn limit_devices(&self, group: &Group) {
-        let Some(directory) = self.v1("devices", group) else {
-            return;
+    /// Denies all devices that no rule names. Where the node lets us do neither, a container reaches what its own
+    /// capabilities and the node's outer limits let it reach: that is said, as loudly as a log can.
+    pub fn limit_devices(&self, group: &Group, rules: &[Rule]) {
+        let limited = match (self.v1("devices", group), self.unified(group)) {
+            (Some(directory), _) => limit_devices_by_files(&directory, rules),
+            (None, Some(directory)) => limit_devices_by_program(&directory, rules),
+            (None, None) => Err(io::Error::other("neither a devices controller nor cgroup v2 is mounted")),
         };
-        if let Err(error) = cgroup::write(&directory.join("devices.deny"), "a") {
-            tracing::warn!(%error, "devices are not limited");
-            return;
-        }
-        let allow = match fs::OpenOptions::new().write(true).open(directory.join("devices.allow")) {
-            Ok(allow) => allow,
-            Err(error) => return tracing::warn!(%error, "no device is allowed"),
-        };
-        for rule in plan::DEVICES_ALLOWED {
-            // One rule a write, all through one descriptor.
-            if let Err(error) = (&allow).write_all(rule.as_bytes()) {
-                tracing::warn!(%error, rule, "device rule refused");
-            }
-        }
-    }
-
-    pub fn allow_device(&self, group: &Group, rule: &str) {
-        let file = self.v1("devices", group).map(|directory| directory.join("devices.allow"));
-        if let Some(Err(error)) = file.map(|file| cgroup::write(&file, rule)) {
-            tracing::warn!(%error, rule, "device rule refused");
+        if let Err(error) = limited {
+            tracing::warn!(%error, group = %group.0.display(), "devices are not limited");
         }
     }
 
@@ -242,6 +229,20 @@ impl Cgroups {
         let text = file.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
         field(&text, "oom_kill").is_some_and(|count| count > 0)
     }
+}
+
+fn limit_devices_by_files(directory: &Path, rules: &[Rule]) -> io::Result<()> {
+    cgroup::write(&directory.join("devices.deny"), "a")?;
+    let mut allow = fs::OpenOptions::new().write(true).open(directory.join("devices.allow"))?;
+    // One rule a write, all through one descriptor.
+    rules.iter().try_for_each(|rule| allow.write_all(devices::v1(rule).as_bytes()))
+}
+
+/// The program stays with the group until the group is removed.
+fn limit_devices_by_program(directory: &Path, rules: &[Rule]) -> io::Result<()> {
+    let program: Vec<[u8; 8]> = devices::program(rules).into_iter().map(|it| it.to_bytes()).collect();
+    let program = bpf::load_device_program(&program)?;
+    bpf::attach_device_program(program.as_fd(), cgroup::open_directory(directory)?.as_fd())
 }
 
 /// The number behind `name` in a flat-keyed file.

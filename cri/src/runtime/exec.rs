@@ -13,7 +13,7 @@ use kedge_cri_api::{
     ExecSyncResponse, Result, SandboxId, TerminalSize,
 };
 use kedge_cri_core::launch::files_to_try;
-use kedge_pause_wire::message::{Attach, Exited, Named, Nothing, Resize};
+use kedge_pause_wire::message::{Attach, Exited, Named, Nothing, Resize, Signal};
 use kedge_pause_wire::{Event, ExecSpec, Process, Reader, Request, Wire};
 use kedge_sys::{namespace, terminal};
 use tokio::io::AsyncReadExt;
@@ -21,7 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::descriptor::Descriptor;
 use super::launch::{Handed, c_string};
-use super::{Container, Cri, Group, blocking, internal, records, supervisor};
+use super::supervisor::{self, Supervisor};
+use super::{Container, Cri, Group, blocking, internal, records};
 
 /// What an exec may say before the rest is cut (CVE-2022-1708).
 const OUTPUT_MAX: usize = 16 * 1024 * 1024;
@@ -31,10 +32,16 @@ const RESIZES_MAX: usize = 16;
 
 /// A running exec.
 struct Started {
-    id: String,
-    group: Group,
+    parts: ExecParts,
     exited: oneshot::Receiver<Exited>,
     terminal: Option<OwnedFd>,
+}
+
+/// What is needed to end it.
+struct ExecParts {
+    id: String,
+    group: Group,
+    supervisor: Arc<Supervisor>,
 }
 
 /// The far ends of an exec's streams.
@@ -93,7 +100,7 @@ impl Cri {
         match answer {
             Ok((Event::Launched(_), descriptors)) => {
                 let terminal = descriptors.into_iter().next();
-                Ok(Started { id, group, exited, terminal })
+                Ok(Started { parts: ExecParts { id, group, supervisor }, exited, terminal })
             }
             other => {
                 supervisor.forget_exec(&id);
@@ -118,8 +125,18 @@ impl Cri {
     }
 
     /// An exec is over: its cgroup goes, unless it left a process running there.
-    async fn end_exec(self: &Arc<Self>, group: Group, is_killed: bool) {
-        let cri = self.clone();
+    async fn end_exec(self: &Arc<Self>, exec: &ExecParts, is_killed: bool) {
+        let (cri, group) = (self.clone(), exec.group.clone());
+        if is_killed && self.cgroups.unified(&group).is_none() {
+            // Without a group of its own (v1 alone) what can be ended is the process that pause started.
+            let signal = c_string(&exec.id, "id")
+                .map(|id| Request::Signal(Signal { id, is_exec: true, signal: libc::SIGKILL }));
+            if let Ok(signal) = signal
+                && let Err(error) = exec.supervisor.call(&signal, &[]).await
+            {
+                tracing::warn!(%error, "an exec does not end");
+            }
+        }
         let _ = blocking(move || {
             if is_killed && let Err(error) = cri.cgroups.kill(&group) {
                 tracing::warn!(%error, "an exec does not end");
@@ -161,7 +178,7 @@ impl Cri {
         } else {
             run.await
         };
-        self.end_exec(started.group, ended.is_err()).await;
+        self.end_exec(&started.parts, ended.is_err()).await;
         let exited = ended?;
         // What was written before the end is in the pipes; a process left behind may hold them open for ever.
         out.take_rest(&mut stdout, OUTPUT_MAX);
@@ -211,12 +228,12 @@ impl Cri {
         let (mut sender, receiver) = oneshot::channel();
         let cri = self.clone();
         tokio::spawn(async move {
-            tracing::trace!(exec = started.id, "started");
+            tracing::trace!(exec = started.parts.id, "started");
             let exited = tokio::select! {
                 exited = started.exited => Some(exited),
                 () = sender.closed() => None,
             };
-            cri.end_exec(started.group, exited.is_none()).await;
+            cri.end_exec(&started.parts, exited.is_none()).await;
             if let Some(exited) = exited {
                 let gone = || Error::Unavailable("the pod's supervisor is gone".into());
                 let _ = sender.send(exited.map(|exited| exited.code).map_err(|_| gone()));

@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt}
 use std::path::{Path, PathBuf};
 
 use kedge_cri_api::{Error, NamespaceMode, PodSandboxConfig, Result, SeccompProfile};
+use kedge_cri_core::devices::{self, Rule};
 use kedge_cri_core::launch::{self as core, MountKind, NodeFacts, Plan, PlannedMount};
 use kedge_cri_core::user::TABLE_MAX;
 use kedge_pause_wire::{CgroupJoin, Descriptor, DeviceNode, LaunchSpec, MountSource, MountStep, MountTarget};
@@ -231,15 +232,17 @@ impl Cri {
         if record.config.security.privileged {
             return Ok(());
         }
-        self.cgroups.limit_devices(&group);
-        for device in &record.config.devices {
-            let (host, inside) = (Path::new(&device.host_path), Path::new(&device.container_path));
-            if let Some(node) = device_node(host, inside) {
-                let kind = if node.mode & 0o170_000 == 0o060_000 { 'b' } else { 'c' };
-                let rule = format!("{kind} {}:{} {}", node.major, node.minor, device.permissions);
-                self.cgroups.allow_device(&group, &rule);
-            }
-        }
+        let own = record.config.devices.iter().filter_map(|device| {
+            let node = device_node(Path::new(&device.host_path), Path::new(&device.container_path))?;
+            Some(Rule {
+                is_block: node.mode & libc::S_IFMT == libc::S_IFBLK,
+                major: Some(node.major),
+                minor: Some(node.minor),
+                access: devices::access_of(&device.permissions),
+            })
+        });
+        let rules: Vec<Rule> = devices::DEFAULT.into_iter().chain(own).collect();
+        self.cgroups.limit_devices(&group, &rules);
         Ok(())
     }
 

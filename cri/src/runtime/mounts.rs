@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use kedge_cri_api::{Mount, MountPropagation};
 use kedge_sys::mount::{self, Fs, Propagation, SetAttributes, attr};
 use kedge_sys::namespace;
+use kedge_sys::path::{Links, open_in_root};
 use rustix::fs::{Mode, OFlags};
 
 fn context(doing: impl std::fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
@@ -99,11 +100,7 @@ fn idmapped(source: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<OwnedFd
 /// A detached bind of a node's file or directory. True in the second place for a file.
 pub fn bind(request: &Mount, users: Option<BorrowedFd<'_>>) -> io::Result<(OwnedFd, bool)> {
     let path = Path::new(&request.host_path);
-    if !path.exists() {
-        // As every runtime does for a hostPath without a type.
-        fs::create_dir_all(path).map_err(context(format_args!("make {}", path.display())))?;
-    }
-    let source = open_path(path).map_err(context(path.display()))?;
+    let source = open_source(request)?;
     check_propagation(request, &source)?;
     let is_file = !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&source)?.st_mode).is_dir();
     let tree = mount::clone_tree(source.as_fd(), c"", true)
@@ -128,6 +125,23 @@ pub fn bind(request: &Mount, users: Option<BorrowedFd<'_>>) -> io::Result<(Owned
         }
     }
     Ok((tree, is_file))
+}
+
+fn open_source(request: &Mount) -> io::Result<OwnedFd> {
+    let path = Path::new(&request.host_path);
+    if request.sub_path.is_empty() {
+        if !path.exists() {
+            // As every runtime does for a hostPath without a type.
+            fs::create_dir_all(path).map_err(context(format_args!("make {}", path.display())))?;
+        }
+        return open_path(path).map_err(context(path.display()));
+    }
+    let folder = open_path(path).map_err(context(path.display()))?;
+    let sub_path = CString::new(request.sub_path.as_str())?;
+    // The cause goes to the pod's owner: not a word about where a link leads.
+    open_in_root(folder.as_fd(), &sub_path, libc::O_PATH, Links::Beneath)
+        .map_err(io::Error::from)
+        .map_err(context(format_args!("subPath {:?}", request.sub_path)))
 }
 
 /// Refuses what [`bind`] would refuse because of propagation.

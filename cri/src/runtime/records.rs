@@ -25,6 +25,9 @@ pub struct SandboxRecord {
     pub ips: Vec<String>,
     /// Stopped, but not removed.
     pub is_stopped: bool,
+    /// From before the supervisor is started until its network stands: what a dead daemon left half made is cleared.
+    #[serde(default)]
+    pub is_starting: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -33,6 +33,7 @@ impl Cri {
             pause_pid: 0,
             ips: Vec::new(),
             is_stopped: false,
+            is_starting: true,
         };
         let sandbox = Arc::new(Sandbox {
             id: id.clone(),
@@ -42,8 +43,14 @@ impl Cri {
             turn: tokio::sync::Mutex::new(()),
         });
         if let Err(error) = self.bring_up(&sandbox, spec).await {
-            self.tear_down(&sandbox).await?;
-            let _ = fs::remove_dir_all(&sandbox.directory);
+            match self.tear_down(&sandbox).await {
+                Ok(()) => drop(fs::remove_dir_all(&sandbox.directory)),
+                Err(left) => {
+                    // Known as a sandbox that is not ready, it is removed again and again until that succeeds.
+                    tracing::warn!(sandbox = id, error = %left, "a sandbox that failed is not cleared yet");
+                    lock(&self.state).sandboxes.insert(id, sandbox);
+                }
+            }
             return Err(error);
         }
         lock(&self.state).sandboxes.insert(id.clone(), sandbox.clone());
@@ -75,19 +82,17 @@ impl Cri {
         if let Some(network) = network {
             self.attach_network(sandbox, &network).await?;
         }
-        let record = lock(&sandbox.record).clone();
-        records::write_json(&sandbox.directory, "sandbox.json", &record)
-            .map_err(internal("write sandbox.json"))
+        lock(&sandbox.record).is_starting = false;
+        sandbox.write_record().map_err(internal("write sandbox.json"))
     }
 
     /// Everything up to a running pause that is written down. The first record comes before the cgroup and the process that it
     /// tells of: a daemon that dies in between leaves nothing that its successor does not find. Blocks.
     fn start_supervisor(&self, sandbox: &Sandbox) -> std::io::Result<OwnedFd> {
-        let record = lock(&sandbox.record).clone();
-        let config = &record.config;
+        let config = lock(&sandbox.record).config.clone();
         records::make_directory(&sandbox.directory)?;
-        records::write_json(&sandbox.directory, "sandbox.json", &record)?;
-        write_files(&sandbox.directory, config)?;
+        sandbox.write_record()?;
+        write_files(&sandbox.directory, &config)?;
         if config.namespaces.ipc != NamespaceMode::Node {
             mounts::mount_shm(&sandbox.directory.join("shm"))?;
         }
@@ -112,8 +117,7 @@ impl Cri {
             cgroups: &procs,
         })?;
         lock(&sandbox.record).pause_pid = pid;
-        let record = lock(&sandbox.record).clone();
-        records::write_json(&sandbox.directory, "sandbox.json", &record)?;
+        sandbox.write_record()?;
         Ok(ours)
     }
 
@@ -184,9 +188,8 @@ impl Cri {
 
     /// Ends processes, network, mounts and cgroups of a sandbox. May be called again.
     async fn tear_down(self: &Arc<Self>, sandbox: &Arc<Sandbox>) -> Result<()> {
+        // A network that does not come down keeps no process alive.
         let detached = self.network.detach(&sandbox.id).await;
-        detached
-            .map_err(|error| Error::Unavailable(format!("failed to take down the pod network: {error}")))?;
         let supervisor = lock(&sandbox.supervisor).take();
         if let Some(supervisor) = supervisor {
             let _ = supervisor.call(&Request::Shutdown(Nothing {}), &[]).await;
@@ -213,12 +216,10 @@ impl Cri {
         for container in self.containers_of(&sandbox.id) {
             self.settle_lost(&container);
         }
-        let record = {
-            let mut record = lock(&sandbox.record);
-            record.is_stopped = true;
-            record.clone()
-        };
-        match records::write_json(&sandbox.directory, "sandbox.json", &record) {
+        detached
+            .map_err(|error| Error::Unavailable(format!("failed to take down the pod network: {error}")))?;
+        lock(&sandbox.record).is_stopped = true;
+        match sandbox.write_record() {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(internal("write sandbox.json")(error))
             }
@@ -258,6 +259,11 @@ impl Cri {
 }
 
 impl Sandbox {
+    fn write_record(&self) -> std::io::Result<()> {
+        let record = lock(&self.record).clone();
+        records::write_json(&self.directory, "sandbox.json", &record)
+    }
+
     pub(super) fn status(&self) -> PodSandboxStatus {
         let record = lock(&self.record);
         PodSandboxStatus {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kedge_cri_api::Error;
 use kedge_pause_wire::message::{Exited, HEADER_LEN, Hello};
@@ -35,7 +36,7 @@ pub struct Supervisor {
 
 #[derive(Default)]
 struct Waiting {
-    replies: HashMap<u32, oneshot::Sender<Answer>>,
+    replies: HashMap<u32, oneshot::Sender<Result<Answer, Error>>>,
     execs: HashMap<String, oneshot::Sender<Exited>>,
     is_gone: bool,
 }
@@ -60,6 +61,17 @@ impl Supervisor {
 
     async fn read(self: Arc<Self>, told: mpsc::UnboundedSender<Told>) {
         while let Some((header, event, descriptors)) = self.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    // A newer pause may say more than this build understands.
+                    tracing::warn!(?error, "unknown record from a supervisor");
+                    let unknown =
+                        Error::Internal(format!("the pod's supervisor answers in riddles: {error:?}"));
+                    self.answer(header.serial, Err(unknown));
+                    continue;
+                }
+            };
             let mut waiting = self.waiting.lock().expect("no holder panics");
             match event {
                 Event::Exited(exited) => drop(told.send(Told::Exited(exited))),
@@ -69,9 +81,8 @@ impl Supervisor {
                     }
                 }
                 reply => {
-                    if let Some(waiter) = waiting.replies.remove(&header.serial) {
-                        let _ = waiter.send((reply, descriptors));
-                    }
+                    drop(waiting);
+                    self.answer(header.serial, Ok((reply, descriptors)));
                 }
             }
         }
@@ -82,30 +93,46 @@ impl Supervisor {
         let _ = told.send(Told::Gone);
     }
 
-    async fn next(&self) -> Option<(Header, Event, Vec<OwnedFd>)> {
-        loop {
-            let received = self.socket.async_io(Interest::READABLE, |socket| {
-                Ok(socket::receive(socket.as_fd(), INLINE_MAX + HEADER_LEN)?)
-            });
-            let packet = received.await.ok()??;
-            let header = Header::from_bytes(&packet.bytes).ok()?;
-            let mut descriptors = packet.descriptors;
-            let event = if header.is_long() {
-                let body = read_all(descriptors.drain(..1).next()?)?;
-                decode_event(header, &body)
-            } else {
-                decode_event(header, &packet.bytes[HEADER_LEN..])
-            };
-            match event {
-                Ok(event) => return Some((header, event, descriptors)),
-                // A newer pause may say more than this build understands.
-                Err(error) => tracing::warn!(?error, "unknown record from a supervisor"),
-            }
+    /// Whoever has stopped waiting is not told.
+    fn answer(&self, serial: u32, answer: Result<Answer, Error>) {
+        if let Some(waiter) = self.waiting.lock().expect("no holder panics").replies.remove(&serial) {
+            let _ = waiter.send(answer);
         }
     }
 
-    /// Asks, and waits for the reply.
+    async fn next(&self) -> Option<(Header, Result<Event, kedge_pause_wire::Error>, Vec<OwnedFd>)> {
+        let received = self.socket.async_io(Interest::READABLE, |socket| {
+            Ok(socket::receive(socket.as_fd(), INLINE_MAX + HEADER_LEN)?)
+        });
+        let packet = received.await.ok()??;
+        let header = Header::from_bytes(&packet.bytes).ok()?;
+        let mut descriptors = packet.descriptors;
+        let event = if header.is_long() {
+            let body = read_all(descriptors.drain(..1.min(descriptors.len())).next()?)?;
+            decode_event(header, &body)
+        } else {
+            decode_event(header, &packet.bytes[HEADER_LEN..])
+        };
+        Some((header, event, descriptors))
+    }
+
+    /// Asks, and waits for the reply, but not for ever: a supervisor may be stopped or stuck.
     pub async fn call(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Answer, Error> {
+        self.call_within(patience(request), request, descriptors).await
+    }
+
+    async fn call_within(
+        &self,
+        patience: Duration,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Answer, Error> {
+        let late =
+            || Error::DeadlineExceeded(format!("the pod's supervisor does not answer within {patience:?}"));
+        tokio::time::timeout(patience, self.ask(request, descriptors)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn ask(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Answer, Error> {
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         {
@@ -115,6 +142,7 @@ impl Supervisor {
             }
             waiting.replies.insert(serial, reply);
         }
+        let _entry = Entry { supervisor: self, serial };
         let frame = encode_request(request, serial, VERSION);
         let long = (frame.body.len() > INLINE_MAX).then(|| memfd::sealed("kedge-record", &frame.body));
         let long = long.transpose().map_err(|errno| Error::Internal(format!("make a memfd: {errno}")))?;
@@ -127,7 +155,7 @@ impl Supervisor {
             Ok(socket::send(socket.as_fd(), &header.to_bytes(), body, &all)?)
         });
         sent.await.map_err(|error| Error::Unavailable(format!("send to the pod's supervisor: {error}")))?;
-        answer.await.map_err(|_| lost())
+        answer.await.map_err(|_| lost())?
     }
 
     /// Learns of the end of an exec; to be called before the exec starts.
@@ -155,6 +183,36 @@ impl Supervisor {
     }
 }
 
+/// A caller's place among the waiting, given up with the call.
+struct Entry<'a> {
+    supervisor: &'a Supervisor,
+    serial: u32,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.supervisor.waiting.lock().expect("no holder panics").replies.remove(&self.serial);
+    }
+}
+
+/// What makes mounts and processes may wait for a slow disk as long as a kubelet waits for a runtime (two minutes); the rest
+/// is answered from memory.
+fn patience(request: &Request) -> Duration {
+    match request {
+        Request::Setup(_) | Request::Launch(_) | Request::Exec(_) => Duration::from_secs(120),
+        Request::Hello(_)
+        | Request::Signal(_)
+        | Request::State(_)
+        | Request::ReopenLog(_)
+        | Request::Attach(_)
+        | Request::CloseStdin(_)
+        | Request::Resize(_)
+        | Request::Forget(_)
+        | Request::Shutdown(_)
+        | Request::Network(_) => Duration::from_secs(10),
+    }
+}
+
 fn read_all(file: OwnedFd) -> Option<Vec<u8>> {
     use std::io::{Read, Seek};
     let mut file = std::fs::File::from(file);
@@ -169,4 +227,36 @@ pub fn sentence(failed: &kedge_pause_wire::message::Failed, item: &str) -> Strin
     let cause = std::io::Error::from_raw_os_error(failed.errno);
     let space = if item.is_empty() { "" } else { " " };
     format!("cannot {}{space}{item}: {cause}", failed.step.text())
+}
+
+#[cfg(test)]
+mod tests {
+    use kedge_pause_wire::message::Nothing;
+
+    use super::*;
+
+    fn silent() -> (Arc<Supervisor>, OwnedFd) {
+        let (ours, theirs) = socket::pair().unwrap();
+        (Supervisor::new(ours).unwrap().0, theirs)
+    }
+
+    /// A pause under SIGSTOP must not hold log rotation, a stop, or the start of the node.
+    #[tokio::test]
+    async fn a_stopped_supervisor_is_not_waited_for() {
+        let (supervisor, _theirs) = silent();
+        let asked = supervisor.call_within(Duration::from_millis(20), &Request::State(Nothing {}), &[]);
+        let answer = asked.await;
+        assert!(matches!(answer, Err(Error::DeadlineExceeded(_))), "{answer:?}");
+        assert!(supervisor.waiting.lock().unwrap().replies.is_empty());
+    }
+
+    /// A pause of another version answers with what this build cannot read.
+    #[tokio::test]
+    async fn a_reply_that_cannot_be_read_is_an_error() {
+        let (supervisor, theirs) = silent();
+        let unknown = Header { version: VERSION + 1, kind: 99, serial: 1 };
+        socket::send(theirs.as_fd(), &unknown.to_bytes(), b"later", &[]).unwrap();
+        let asked = supervisor.call(&Request::State(Nothing {}), &[]);
+        assert!(matches!(asked.await, Err(Error::Internal(_))));
+    }
 }

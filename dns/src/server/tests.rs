@@ -30,6 +30,18 @@ impl Directory for Crowd {
     }
 }
 
+fn clients() -> Clients {
+    Clients { pods: vec!["10.244.0.0/16".parse().unwrap()], node: "192.0.2.5".parse().unwrap() }
+}
+
+/// The node's address is reachable from its network: a stranger there is no client of ours.
+#[test]
+fn pods_and_the_node_are_answered_and_nobody_else() {
+    let has = |text: &str| clients().has(SocketAddr::new(text.parse().unwrap(), 40_000));
+    assert!(has("10.244.3.7") && has("192.0.2.5") && has("127.0.0.1") && has("::ffff:10.244.3.7"));
+    assert!(!has("192.0.2.6") && !has("10.96.0.10") && !has("2001:db8::1"));
+}
+
 fn question(name: &str, payload: Option<u16>) -> Vec<u8> {
     let mut message = Message::query();
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
@@ -45,6 +57,7 @@ fn question(name: &str, payload: Option<u16>) -> Vec<u8> {
 async fn ask(bytes: &[u8]) -> (Message, Message) {
     let resolver = Arc::new(Resolver {
         zone: Zone::new("cluster.local").unwrap(),
+        clients: clients(),
         directory: Crowd,
         upstream: Upstream::new(Vec::new()),
     });

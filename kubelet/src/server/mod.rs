@@ -10,7 +10,7 @@ mod query;
 mod reviews;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upgrade;
 
 use crate::lookup::{ContainerPlace, Lookup};

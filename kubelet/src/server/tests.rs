@@ -1,6 +1,6 @@
 //! Clients of both kinds against the session, over an in-memory connection.
 
-mod fake;
+pub(crate) mod fake;
 mod forwarding;
 mod logs;
 

@@ -345,19 +345,23 @@ impl Worker {
                 uid: Some(meta.uid.clone()),
                 ..DeleteOptions::default()
             };
-            let result = agent.client.delete(PODS, &meta.namespace, &meta.name, &options).await.map(drop);
-            if result.as_ref().is_err_and(|error| !error.is_not_found() && !error.is_conflict()) {
-                tokio::time::sleep(Duration::from_secs(RETRY_S.unsigned_abs())).await;
-            }
-            Input::Deleted(result)
+            let deleted = agent.client.delete(PODS, &meta.namespace, &meta.name, &options).await;
+            Input::Deleted(match deleted.map(drop) {
+                Ok(()) => Ok(false),
+                Err(error) if error.is_not_found() => Ok(true),
+                Err(error) if error.is_conflict() && crate::writer::is_gone(&agent, &pod).await => Ok(true),
+                Err(error) => {
+                    tokio::time::sleep(Duration::from_secs(RETRY_S.unsigned_abs())).await;
+                    Err(error)
+                }
+            })
         });
     }
 
     /// On success the watch tells that the object is gone; with finalizers it stays, and nothing is left to do.
-    pub(super) fn deleted(&mut self, result: Result<(), kedge_client::Error>) {
+    pub(super) fn deleted(&mut self, result: Result<bool, kedge_client::Error>) {
         match result {
-            Ok(()) => {}
-            Err(error) if error.is_not_found() || error.is_conflict() => self.progress.gone = true,
+            Ok(is_gone) => self.progress.gone |= is_gone,
             Err(error) => {
                 tracing::warn!(%error, pod = self.pod.full_name(), "pod not deleted");
                 self.deleting = false;

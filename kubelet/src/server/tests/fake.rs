@@ -4,14 +4,19 @@ use kedge_cri_api::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-pub(super) struct Fake {
+pub(crate) struct Fake {
     pub is_running: AtomicBool,
     pub events: tokio::sync::broadcast::Sender<RuntimeEvent>,
+    pub reopened: std::sync::Mutex<Vec<ContainerId>>,
 }
 
 impl Default for Fake {
     fn default() -> Fake {
-        Fake { is_running: AtomicBool::new(true), events: tokio::sync::broadcast::channel(8).0 }
+        Fake {
+            is_running: AtomicBool::new(true),
+            events: tokio::sync::broadcast::channel(8).0,
+            reopened: std::sync::Mutex::default(),
+        }
     }
 }
 
@@ -102,8 +107,9 @@ impl Runtime for Fake {
     async fn update_container_resources(&self, _: &ContainerId, _: LinuxContainerResources) -> Result<()> {
         no()
     }
-    async fn reopen_container_log(&self, _: &ContainerId) -> Result<()> {
-        no()
+    async fn reopen_container_log(&self, id: &ContainerId) -> Result<()> {
+        self.reopened.lock().unwrap().push(id.clone());
+        Ok(())
     }
     async fn exec_sync(&self, _: &ContainerId, _: Vec<String>, _: i64) -> Result<ExecSyncResponse> {
         no()

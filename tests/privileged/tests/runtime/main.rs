@@ -151,6 +151,98 @@ fn the_daemon_dies_and_nothing_is_lost() {
     });
 }
 
+/// The record of the only sandbox, once it names a supervisor.
+async fn only_record(node: &Node) -> (std::path::PathBuf, serde_json::Value) {
+    let look = || {
+        let folder = std::fs::read_dir(node.roots.run.join("pods")).ok()?.flatten().next()?.path();
+        let text = std::fs::read_to_string(folder.join("sandbox.json")).ok()?;
+        let record: serde_json::Value = serde_json::from_str(&text).ok()?;
+        (record["pause_pid"].as_i64()? > 0).then_some((folder, record))
+    };
+    let found = async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), found).await.expect("no sandbox is written down")
+}
+
+fn pidfd_of(record: &serde_json::Value) -> std::os::fd::OwnedFd {
+    kedge_sys::process::pidfd_open(record["pause_pid"].as_i64().unwrap() as i32).unwrap()
+}
+
+fn has_ended(pidfd: &std::os::fd::OwnedFd) -> bool {
+    let limit_ms = 20_000;
+    kedge_sys::socket::poll_readable(&[std::os::fd::AsFd::as_fd(pidfd)], limit_ms).unwrap()[0]
+}
+
+/// kedge is killed while a sandbox has no network yet, or even before it could note the supervisor's number: the sandbox is
+/// not taken for a ready one, and neither its supervisor nor its cgroup stays.
+#[test]
+fn a_sandbox_that_was_never_finished_is_cleared() {
+    on_a_node("cut", |mut node| async move {
+        for is_pid_known in [true, false] {
+            node.network.is_stuck.store(true, std::sync::atomic::Ordering::SeqCst);
+            let (folder, mut record) = tokio::select! {
+                _ = node.cri.run_pod_sandbox(node.pod("cut")) => panic!("the network is stuck"),
+                found = only_record(&node) => found,
+            };
+            let pause = pidfd_of(&record);
+            if !is_pid_known {
+                record["pause_pid"] = 0.into();
+                std::fs::write(folder.join("sandbox.json"), record.to_string()).unwrap();
+            }
+            node.cri = node.elsewhere().await;
+            node.restart().await;
+            assert_eq!(node.cri.list_pod_sandboxes().await.unwrap().len(), 0);
+            assert!(has_ended(&pause) && !folder.exists());
+        }
+    });
+}
+
+/// What a network refuses to take down keeps neither processes nor the sandbox's name: it is not ready, and removed later.
+#[test]
+fn a_sandbox_without_a_network_is_told_and_can_be_removed() {
+    on_a_node("broken", |node| async move {
+        node.network.is_broken.store(true, std::sync::atomic::Ordering::SeqCst);
+        let (failed, (_, record)) =
+            tokio::join!(node.cri.run_pod_sandbox(node.pod("broken")), only_record(&node));
+        assert!(failed.unwrap_err().to_string().contains("failed to set up the pod network"));
+        let left = node.cri.list_pod_sandboxes().await.unwrap();
+        assert!(left.len() == 1 && !left[0].ready, "{left:?}");
+        assert!(!std::path::Path::new(&format!("/proc/{}", record["pause_pid"])).exists());
+        node.network.is_broken.store(false, std::sync::atomic::Ordering::SeqCst);
+        node.remove(&SandboxId(left[0].id.clone())).await;
+    });
+}
+
+/// One folder that cannot be cleared (here: something is mounted there) is no reason for the node not to start.
+#[test]
+fn a_dead_pod_that_cannot_be_cleared_does_not_hold_the_node() {
+    on_a_node("held", |mut node| async move {
+        let pod = node.cri.run_pod_sandbox(node.pod("held")).await.unwrap();
+        let (folder, record) = only_record(&node).await;
+        let held = folder.join("held");
+        std::fs::create_dir(&held).unwrap();
+        let tmpfs = kedge_sys::mount::new_detached(c"tmpfs", &[], 0).unwrap();
+        let point: std::os::fd::OwnedFd = std::fs::File::open(&held).unwrap().into();
+        kedge_sys::mount::attach(std::os::fd::AsFd::as_fd(&tmpfs), std::os::fd::AsFd::as_fd(&point)).unwrap();
+        drop(point);
+        let pause = pidfd_of(&record);
+        node.cri = node.elsewhere().await;
+        kedge_sys::process::pidfd_send_signal(std::os::fd::AsFd::as_fd(&pause), libc::SIGKILL).unwrap();
+        assert!(has_ended(&pause));
+        node.restart().await;
+        assert!(!node.cri.pod_sandbox_status(&pod).await.unwrap().ready);
+        let held = std::ffi::CString::new(held.to_str().unwrap()).unwrap();
+        kedge_sys::mount::unmount_lazily(&held).unwrap();
+        node.remove(&pod).await;
+    });
+}
+
 #[test]
 fn a_dead_supervisor_ends_its_sandbox() {
     on_a_node("gone", |node| async move {
@@ -263,6 +355,61 @@ fn limits_are_in_the_cgroup_and_an_oom_kill_is_named() {
         let id = node.start(&pod, "sleep 1000", |_| {}).await;
         let stats = node.cri.container_stats(&id).await.unwrap();
         assert!(stats.memory_usage_bytes > 0 && stats.cpu_usage_core_ns > 0, "{stats:?}");
+        node.remove(&pod).await;
+    });
+}
+
+/// Root in a default pod makes a node for the kernel's log, or for the node's disk, and opens it: on cgroup v1 and v2 alike.
+#[test]
+fn only_harmless_devices_can_be_opened() {
+    on_a_node("devices", |node| async move {
+        let pod = node.cri.run_pod_sandbox(node.pod("devices")).await.unwrap();
+        let script = "mknod /k c 1 11; mknod /disk b 7 0; mknod /n c 1 3; echo x > /n && echo null; \
+                      head -c 3 /dev/zero | wc -c; (: > /k) 2>&1; (: < /disk) 2>&1; exit 0";
+        let (code, log) = node.run(&pod, script, |_| {}).await;
+        assert_eq!((code, &log[..2]), (0, &["null".to_owned(), "3".to_owned()][..]));
+        let denied =
+            |path: &str| log.iter().any(|line| line.contains(path) && line.contains("not permitted"));
+        assert!(denied("/k") && denied("/disk"), "{log:?}");
+        let script = ": > /dev/kmsg && echo open";
+        let (_, log) = node
+            .run(&pod, script, |config| {
+                let path = "/dev/kmsg".to_owned();
+                let device =
+                    Device { container_path: path.clone(), host_path: path, permissions: "rw".into() };
+                config.devices.push(device);
+            })
+            .await;
+        assert_eq!(log, ["open"]);
+        node.remove(&pod).await;
+    });
+}
+
+/// Another container of the pod swaps the folder for a link to the node's root after everything was checked, before the start
+/// (CVE-2017-1002101, CVE-2021-25741).
+#[test]
+fn a_sub_path_that_becomes_a_link_out_of_the_volume_is_refused() {
+    on_a_node("subpath", |node| async move {
+        let volume = node.roots.state.join("volume");
+        std::fs::create_dir_all(volume.join("data")).unwrap();
+        std::fs::write(volume.join("data/file"), "own").unwrap();
+        let pod = node.cri.run_pod_sandbox(node.pod("subpath")).await.unwrap();
+        let mount = Mount {
+            container_path: "/data".into(),
+            host_path: volume.to_str().unwrap().into(),
+            sub_path: "data".into(),
+            ..Mount::default()
+        };
+        let own = node.run(&pod, "cat /data/file", |config| config.mounts.push(mount.clone())).await;
+        assert_eq!(own, (0, vec!["own".to_owned()]));
+        for target in ["/", "../../../.."] {
+            let swapped = node.create(&pod, "ls /data", |config| config.mounts.push(mount.clone())).await;
+            let _ = std::fs::rename(volume.join("data"), volume.join("old"));
+            std::os::unix::fs::symlink(target, volume.join("data")).unwrap();
+            let error = node.cri.start_container(&swapped).await.unwrap_err();
+            assert!(error.to_string().contains("subPath \"data\""), "{error}");
+            std::fs::remove_file(volume.join("data")).unwrap();
+        }
         node.remove(&pod).await;
     });
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kedge_cni_api::{Attach, Attachment, Network};
 use kedge_cri::Cri;
@@ -15,13 +15,14 @@ use kedge_machinery::Roots;
 
 const APPLETS: &[&str] = &[
     "sh", "cat", "id", "sleep", "ls", "echo", "mount", "kill", "hostname", "head", "tr", "yes", "nc", "stty",
-    "stat", "wc",
+    "stat", "wc", "mknod",
 ];
 pub const IMAGE: &str = "sha256:test";
 
 pub struct Node {
     pub roots: Arc<Roots>,
     pub cri: Arc<Cri>,
+    pub network: Arc<TestNetwork>,
     images: Arc<Image>,
     pause: &'static [u8],
     base: PathBuf,
@@ -37,20 +38,38 @@ impl ImageStore for Image {
     fn hold(&self, _: Vec<String>) {}
 }
 
-struct NoNetwork;
+/// Gives every pod one address; on request it never answers, or refuses everything.
+#[derive(Default)]
+pub struct TestNetwork {
+    pub is_stuck: AtomicBool,
+    pub is_broken: AtomicBool,
+}
+
+impl TestNetwork {
+    async fn answer(&self) -> std::result::Result<(), kedge_cni_api::Error> {
+        if self.is_stuck.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        if self.is_broken.load(Ordering::SeqCst) {
+            return Err(kedge_cni_api::Error::NotReady("broken by the test".into()));
+        }
+        Ok(())
+    }
+}
 
 #[async_trait::async_trait]
-impl Network for NoNetwork {
+impl Network for TestNetwork {
     async fn attach(
         &self,
         _: BorrowedFd<'_>,
         _: &Attach,
     ) -> std::result::Result<Attachment, kedge_cni_api::Error> {
+        self.answer().await?;
         let ips = vec!["10.244.0.9".parse().unwrap()];
         Ok(Attachment { ips, host_ifname: String::new(), host_ifindex: 0, mac: [0; 6], mtu: 1500 })
     }
     async fn detach(&self, _: &str) -> std::result::Result<(), kedge_cni_api::Error> {
-        Ok(())
+        self.answer().await
     }
     async fn retain(&self, _: &[String]) -> std::result::Result<(), kedge_cni_api::Error> {
         Ok(())
@@ -147,14 +166,16 @@ impl Node {
                 ..ImageConfig::default()
             },
         }));
-        let cri = Cri::open(roots.clone(), Arc::new(NoNetwork), images.clone(), pause).await.unwrap();
-        Node { roots, cri, images, pause, base }
+        let network = Arc::new(TestNetwork::default());
+        let cri = Cri::open(roots.clone(), network.clone(), images.clone(), pause).await.unwrap();
+        Node { roots, cri, network, images, pause, base }
     }
 
     /// The daemon dies and comes back: another `Cri` over the same folders.
     pub async fn restart(&mut self) {
+        self.network = Arc::default();
         let opened =
-            Cri::open(self.roots.clone(), Arc::new(NoNetwork), self.images.clone(), self.pause).await;
+            Cri::open(self.roots.clone(), self.network.clone(), self.images.clone(), self.pause).await;
         self.cri = opened.unwrap();
     }
 
@@ -165,7 +186,9 @@ impl Node {
             cgroup_parent: format!("{}-else", self.roots.cgroup_parent),
             ..Roots::below(&base, "none")
         };
-        Cri::open(Arc::new(roots), Arc::new(NoNetwork), self.images.clone(), self.pause).await.unwrap()
+        Cri::open(Arc::new(roots), Arc::new(TestNetwork::default()), self.images.clone(), self.pause)
+            .await
+            .unwrap()
     }
 
     pub fn pod(&self, name: &str) -> PodSandboxConfig {
