@@ -64,7 +64,7 @@ fn outer(number: u8, command: &[String]) -> Result<ExitCode, String> {
 }
 
 fn spawn_inside(number: u8, outside: u32, root: &Path, command: &[String]) -> Result<Child, String> {
-    let own = std::env::current_exe().map_err(|error| format!("finding xtask: {error}"))?;
+    let own = own_program();
     let mut unshare = Command::new("unshare");
     unshare.args(["--net", "--mount", "--propagation", "private"]).arg(own);
     unshare.args([
@@ -77,6 +77,11 @@ fn spawn_inside(number: u8, outside: u32, root: &Path, command: &[String]) -> Re
         "--root",
     ]);
     spawn(unshare.arg(root).arg("--").args(command))
+}
+
+/// This very program while it runs: a build may have put another at its path meanwhile.
+pub fn own_program() -> PathBuf {
+    PathBuf::from(format!("/proc/{}/exe", std::process::id()))
 }
 
 fn inside(number: u8, outside: u32, root: &Path, command: &[String]) -> Result<ExitCode, String> {

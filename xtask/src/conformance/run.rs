@@ -46,7 +46,7 @@ pub fn outside(
     let request = Request { kedge: kedge.to_owned(), images: images.to_owned(), groups };
     let text = serde_json::to_string(&request).map_err(|error| error.to_string())?;
     fs::write(folder.join(REQUEST), text).map_err(told(folder))?;
-    let own = std::env::current_exe().map_err(|error| format!("finding xtask: {error}"))?;
+    let own = crate::lab::own_program();
     let mut lab = Command::new(&own);
     lab.args(["lab", "run", "--name", &options.lab.to_string(), "--"]).arg(&own);
     let status = lab.arg("conformance").arg("--inside").arg(folder).status();
