@@ -12,6 +12,7 @@ pub use set::{Set, Step};
 use crate::schema::{Type, conform, json::Node, type_of};
 use kedge_api::kinds::Kind;
 use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
 
 /// `metav1.ManagedFieldsEntry`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,24 +193,29 @@ fn entry(entry: &Value) -> Option<Manager> {
 
 /// Compares what the write may change. A creation is compared with the zero object, whose structs are there already.
 fn changes(old: Option<&Value>, new: &Value, form: &Form) -> Comparison {
-    let old = without_managed_fields(match old {
-        Some(old) => old.clone(),
+    let zero = match old {
+        Some(_) => Value::Null,
         None => conform(Node::Null, form.ty).map(|c| c.value).unwrap_or_else(|_| json!({})),
-    });
-    let new = without_managed_fields(new.clone());
-    let mut comparison = compare(&old, &new, form.ty);
+    };
+    let mut comparison = compare(old.unwrap_or(&zero), new, form.ty);
     for set in [&mut comparison.changed, &mut comparison.removed] {
         for path in form.reset {
             let path: Vec<Step> = path.iter().map(|name| Step::Field((*name).to_owned())).collect();
             set.remove_below(&path);
         }
-        for path in UNMANAGED {
-            let path: Vec<Step> = path.iter().map(|name| Step::Field((*name).to_owned())).collect();
-            set.remove(&path);
+        set.remove_below(&UNMANAGED_STEPS.1);
+        for path in &UNMANAGED_STEPS.0 {
+            set.remove(path);
         }
     }
     comparison
 }
+
+/// [`UNMANAGED`] as steps, and the list itself, which is no field of anybody.
+static UNMANAGED_STEPS: LazyLock<(Vec<Vec<Step>>, Vec<Step>)> = LazyLock::new(|| {
+    let steps = |path: &[&str]| path.iter().map(|name| Step::Field((*name).to_owned())).collect();
+    (UNMANAGED.iter().map(|path| steps(path)).collect(), steps(&["metadata", "managedFields"]))
+});
 
 /// What a write cannot change because the strategy puts it back.
 fn reset_fields(kind: &Kind, subresource: &str) -> &'static [&'static [&'static str]] {
@@ -235,13 +241,6 @@ fn reset_fields(kind: &Kind, subresource: &str) -> &'static [&'static [&'static 
         ("status", _) => &[&["spec"]],
         _ => &[],
     }
-}
-
-fn without_managed_fields(mut object: Value) -> Value {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-    object
 }
 
 fn merge_own(managers: &mut Vec<Manager>, own: Manager) {
@@ -288,12 +287,10 @@ fn oldest_pair(managers: &[Manager]) -> Option<(usize, usize)> {
 
 /// Upstream's order: Apply before Update, older before younger.
 fn sort(managers: &mut [Manager]) {
-    managers.sort_by(|a, b| {
-        let key = |m: &Manager| {
-            (m.operation, m.time.clone(), m.name.clone(), m.api_version.clone(), m.subresource.clone())
-        };
-        key(a).cmp(&key(b))
-    });
+    fn key(m: &Manager) -> (Operation, &str, &str, &str, &str) {
+        (m.operation, &m.time, &m.name, &m.api_version, &m.subresource)
+    }
+    managers.sort_by(|a, b| key(a).cmp(&key(b)));
 }
 
 /// Writes the list into an object; without managers there is none.

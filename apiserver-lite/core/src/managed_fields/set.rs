@@ -55,7 +55,11 @@ impl Set {
     pub fn insert(&mut self, path: &[Step]) {
         match path {
             [] => self.member = true,
-            [step, rest @ ..] => self.below.entry(step.clone()).or_default().insert(rest),
+            // Most steps of most paths are there: only new ones are copied.
+            [step, rest @ ..] => match self.below.get_mut(step) {
+                Some(set) => set.insert(rest),
+                None => self.below.entry(step.clone()).or_default().insert(rest),
+            },
         }
     }
 
@@ -86,7 +90,10 @@ impl Set {
     pub fn union(&mut self, other: &Set) {
         self.member |= other.member;
         for (step, set) in &other.below {
-            self.below.entry(step.clone()).or_default().union(set);
+            match self.below.get_mut(step) {
+                Some(own) => own.union(set),
+                None => drop(self.below.insert(step.clone(), set.clone())),
+            }
         }
     }
 
