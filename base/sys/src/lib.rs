@@ -4,6 +4,7 @@
 pub mod bpf;
 pub mod cgroup;
 pub mod clone;
+pub mod counting;
 pub mod memfd;
 pub mod mount;
 pub mod namespace;
