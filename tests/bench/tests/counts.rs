@@ -114,7 +114,7 @@ impl Server {
 
     fn keep(&self, op: Op) {
         let txn = kedge_store::Txn { guards: Vec::new(), ops: vec![op] };
-        self.store.commit(txn, Box::new(|result| drop(result.unwrap())));
+        self.store.commit(txn, Box::new(|result| assert!(result.is_ok())));
     }
 }
 
