@@ -190,6 +190,6 @@ fn a_launch_hands_over_what_it_did() {
         ("allocations per launch plan", count, 77),
         ("instructions of the default seccomp program", planned.process.seccomp.len(), 178),
         ("mounts of a plain container", planned.mounts.len(), 10),
-        ("bytes of a process in a launch record", bytes.len(), 1617),
+        ("bytes of a process in a launch record", bytes.len(), 2337),
     ]);
 }
