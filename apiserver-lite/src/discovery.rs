@@ -9,7 +9,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderValue,
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Response};
-use kedge_apiserver_core::registry::negotiate::{Endpoint, Transform};
+use kedge_apiserver_core::registry::negotiate::{Endpoint, Representation, Transform};
 use kedge_apiserver_core::registry::route::Discovery;
 use kedge_apiserver_core::registry::{aggregated, listing};
 use kedge_apiserver_core::status::ApiError;
@@ -77,7 +77,9 @@ pub fn version(call: &Call) -> Answer {
     if call.method != Method::GET {
         return Err(not_allowed());
     }
-    let wanted = Wanted::read(&call.parts.headers, None, Endpoint::Plain).unwrap_or_default();
+    // Always JSON: the document has no message.
+    let mut wanted = Wanted::read(&call.parts.headers, None, Endpoint::Plain).unwrap_or_default();
+    wanted.representation = Representation::default();
     let document = json!({
         "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36",
         "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",

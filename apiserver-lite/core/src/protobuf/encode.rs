@@ -106,6 +106,7 @@ fn single(out: &mut Vec<u8>, number: u32, ty: Ty, value: &Value) {
 
 fn named(out: &mut Vec<u8>, ty: &'static Type, value: &Value) {
     match ty.shape {
+        Shape::Object if ty.name == "APIResource" => resource(out, value, ty),
         Shape::Object => object(out, value, ty),
         Shape::Quantity => text(out, 1, value.as_str().unwrap_or("0")),
         Shape::Time | Shape::MicroTime => {
@@ -135,6 +136,23 @@ fn named(out: &mut Vec<u8>, ty: &'static Type, value: &Value) {
             if value.is_object() {
                 schema_or(out, value, 2, 2);
             }
+        }
+    }
+}
+
+/// The verbs of a resource are a message with one repeated field, unlike all other lists: their Go type has a name, as the
+/// lists in maps have.
+fn resource(out: &mut Vec<u8>, value: &Value, ty: &'static Type) {
+    for one in ty.by_number {
+        let value = value.get(one.name).filter(|value| !value.is_null());
+        match (one.name, value) {
+            ("verbs", None) => {}
+            ("verbs", Some(verbs)) => delimited(out, one.numbers[0], |out| {
+                for verb in verbs.as_array().into_iter().flatten() {
+                    single(out, 1, Ty::String, verb);
+                }
+            }),
+            (_, value) => field(out, one.numbers[0], one, value),
         }
     }
 }

@@ -28,6 +28,18 @@ fn text(value: &Value, key: &str) -> String {
     value[key].as_str().unwrap_or_default().to_owned()
 }
 
+/// Stock clients read the list of resources by `Verbs.items`: the conformance suite's "API operations" specs.
+#[test]
+fn verbs_of_a_resource_are_a_message() {
+    let list = serde_json::json!({
+        "apiVersion": "v1", "kind": "APIResourceList", "groupVersion": "v1",
+        "resources": [{"name": "pods", "namespaced": true, "kind": "Pod", "verbs": ["get", "list"]}],
+    });
+    let bytes = body(&list).expect("has a message");
+    let wanted = b"\x22\x0b\x0a\x03get\x0a\x04list";
+    assert!(bytes.windows(wanted.len()).any(|window| window == wanted), "{bytes:?}");
+}
+
 #[test]
 fn recorded_objects_decode_to_their_json() {
     let mut compared = 0;
