@@ -188,7 +188,10 @@ fn a_sandbox_that_was_never_finished_is_cleared() {
             node.network.is_stuck.store(true, std::sync::atomic::Ordering::SeqCst);
             let (folder, mut record) = tokio::select! {
                 _ = node.cri.run_pod_sandbox(node.pod("cut")) => panic!("the network is stuck"),
-                found = only_record(&node) => found,
+                found = async {
+                    node.network.stuck.notified().await;
+                    only_record(&node).await
+                } => found,
             };
             let pause = pidfd_of(&record);
             if !is_pid_known {

@@ -42,12 +42,15 @@ impl ImageStore for Image {
 #[derive(Default)]
 pub struct TestNetwork {
     pub is_stuck: AtomicBool,
+    /// Told when a call begins to wait for ever.
+    pub stuck: tokio::sync::Notify,
     pub is_broken: AtomicBool,
 }
 
 impl TestNetwork {
     async fn answer(&self) -> std::result::Result<(), kedge_cni_api::Error> {
         if self.is_stuck.load(Ordering::SeqCst) {
+            self.stuck.notify_one();
             std::future::pending::<()>().await;
         }
         if self.is_broken.load(Ordering::SeqCst) {
