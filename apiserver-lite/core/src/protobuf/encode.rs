@@ -52,6 +52,8 @@ fn fields(out: &mut Vec<u8>, map: Option<&Map<String, Value>>, mut rest: &[&'sta
 
 fn field(out: &mut Vec<u8>, number: u32, field: &Field, value: Option<&Value>) {
     match (field.ty, value) {
+        (Ty::List(item), Some(value)) if field.is_message_list() => message_list(out, number, *item, value),
+        (Ty::List(_), None) if field.is_message_list() => {}
         (Ty::List(item), value) => {
             for one in value.and_then(Value::as_array).into_iter().flatten() {
                 single(out, number, *item, one);
@@ -72,14 +74,19 @@ fn field(out: &mut Vec<u8>, number: u32, field: &Field, value: Option<&Value>) {
     }
 }
 
-/// Protobuf has no maps of lists: such a list is a message with one repeated field.
+/// A list as a message with one repeated field.
+fn message_list(out: &mut Vec<u8>, number: u32, item: Ty, value: &Value) {
+    delimited(out, number, |out| {
+        for one in value.as_array().into_iter().flatten() {
+            single(out, 1, item, one);
+        }
+    });
+}
+
+/// Protobuf has no maps of lists.
 fn map_value(out: &mut Vec<u8>, ty: Ty, value: &Value) {
     match ty {
-        Ty::List(item) => delimited(out, 2, |out| {
-            for one in value.as_array().into_iter().flatten() {
-                single(out, 1, *item, one);
-            }
-        }),
+        Ty::List(item) => message_list(out, 2, *item, value),
         ty => single(out, 2, ty, value),
     }
 }
@@ -106,7 +113,6 @@ fn single(out: &mut Vec<u8>, number: u32, ty: Ty, value: &Value) {
 
 fn named(out: &mut Vec<u8>, ty: &'static Type, value: &Value) {
     match ty.shape {
-        Shape::Object if ty.name == "APIResource" => resource(out, value, ty),
         Shape::Object => object(out, value, ty),
         Shape::Quantity => text(out, 1, value.as_str().unwrap_or("0")),
         Shape::Time | Shape::MicroTime => {
@@ -136,23 +142,6 @@ fn named(out: &mut Vec<u8>, ty: &'static Type, value: &Value) {
             if value.is_object() {
                 schema_or(out, value, 2, 2);
             }
-        }
-    }
-}
-
-/// The verbs of a resource are a message with one repeated field, unlike all other lists: their Go type has a name, as the
-/// lists in maps have.
-fn resource(out: &mut Vec<u8>, value: &Value, ty: &'static Type) {
-    for one in ty.by_number {
-        let value = value.get(one.name).filter(|value| !value.is_null());
-        match (one.name, value) {
-            ("verbs", None) => {}
-            ("verbs", Some(verbs)) => delimited(out, one.numbers[0], |out| {
-                for verb in verbs.as_array().into_iter().flatten() {
-                    single(out, 1, Ty::String, verb);
-                }
-            }),
-            (_, value) => field(out, one.numbers[0], one, value),
         }
     }
 }

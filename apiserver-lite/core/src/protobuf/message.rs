@@ -52,6 +52,10 @@ fn put(
 ) -> Result<(), WireError> {
     let name = field.name;
     match (field.ty, payload) {
+        (Ty::List(item), Payload::Bytes(list)) if field.is_message_list() => {
+            map.insert(name.to_owned(), repeated(list, 1, *item, depth).map(Value::Array)?);
+            Ok(())
+        }
         (Ty::List(item), payload) => {
             let entry = map.entry(name).or_insert_with(|| Value::Array(Vec::new()));
             let Value::Array(items) = entry else {

@@ -38,6 +38,7 @@ fn verbs_of_a_resource_are_a_message() {
     let bytes = body(&list).expect("has a message");
     let wanted = b"\x22\x0b\x0a\x03get\x0a\x04list";
     assert!(bytes.windows(wanted.len()).any(|window| window == wanted), "{bytes:?}");
+    assert_eq!(decoded(&bytes)["resources"][0]["verbs"], list["resources"][0]["verbs"]);
 }
 
 #[test]

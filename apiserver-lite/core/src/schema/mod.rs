@@ -207,6 +207,12 @@ impl Type {
 }
 
 impl Field {
+    /// Whether protobuf has this list as a message of its own: Go's lists marked `+protobuf.nullable=true`, which among the types
+    /// of fields is one (`ExtraValue` stands in maps only, where every list is a message).
+    pub fn is_message_list(&self) -> bool {
+        self.go == "v1.Verbs"
+    }
+
     /// The field's type as Go's reflection prints it.
     pub fn go_type(&self) -> String {
         if self.go.is_empty() { self.ty.go_name() } else { self.go.to_owned() }
