@@ -18,6 +18,8 @@ pub struct Stage {
 pub struct Load {
     pub sent: u32,
     pub failed: u32,
+    /// SYNs that had to be sent again.
+    pub again: u64,
     pub first_failure: String,
 }
 
@@ -86,10 +88,10 @@ spec:
         let text = eventually(&format!("{file} is written"), Duration::from_secs(30), || {
             fs::read_to_string(self.path(file)).ok()
         });
-        let mut words = text.trim().splitn(3, ' ');
-        let mut number = || words.next().and_then(|word| word.parse().ok()).expect("two numbers");
-        let (sent, failed) = (number(), number());
-        Load { sent, failed, first_failure: words.next().unwrap_or_default().to_owned() }
+        let mut words = text.trim().splitn(4, ' ');
+        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).expect("three numbers");
+        let (sent, failed, again) = (number() as u32, number() as u32, number());
+        Load { sent, failed, again, first_failure: words.next().unwrap_or_default().to_owned() }
     }
 }
 

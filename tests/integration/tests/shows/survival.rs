@@ -1,6 +1,6 @@
 //! kedge dies under load, is absent for five seconds, and comes back, once as the same program and once as another build;
 //! then it is stopped (SIGSTOP) while traffic goes on. 200 new connections a second to a service, from the node and from a
-//! pod, must not lose one.
+//! pod, must not lose one, nor a single SYN; connections that are held open carry every word.
 
 use aya::maps::{Map, MapData, PerCpuArray};
 use kedge_integration::ask::LIMIT;
@@ -41,6 +41,15 @@ spec:
   ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
 "#;
 
+const ECHO: &str = r#"
+apiVersion: v1
+kind: Service
+metadata: {name: echo}
+spec:
+  selector: {app: echo}
+  ports: [{port: 7, targetPort: 7777}]
+"#;
+
 #[test]
 fn kedge_dies_under_load_and_nobody_notices() {
     let Some(lab) = Lab::or_skip() else { return };
@@ -48,13 +57,23 @@ fn kedge_dies_under_load_and_nobody_notices() {
     lab.kedge("start").ok();
     lab.apply(WEB).ok();
     lab.kubectl("rollout status deployment/web --timeout=40s").ok();
+    lab.apply(ECHO).ok();
+    lab.apply(&stage.pod("echo", "echo 7777")).ok();
+    lab.kubectl("label pod echo app=echo").ok();
+    lab.pods_are_ready("echo");
     let address = format!("{}:80", lab.field("service/web", ".spec.clusterIP"));
     lab.answers(&format!("http://{address}/"), "web-");
+    lab.field_becomes(
+        "endpointslices -l kubernetes.io/service-name=echo",
+        ".items[*].endpoints[*].conditions.ready",
+        "true",
+    );
 
+    let echo = format!("{}:7", lab.field("service/echo", ".spec.clusterIP"));
     let same = lab.tools().kedge.clone();
-    crash(&lab, &stage, &address, "same", &same);
+    crash(&lab, &stage, [&address, &echo], "same", &same);
     let other = other_build(&lab);
-    crash(&lab, &stage, &address, "other", &other);
+    crash(&lab, &stage, [&address, &echo], "other", &other);
     let running = fs::read_link(format!("/proc/{}/exe", lab.pid())).expect("kedge's program");
     assert_eq!(running, other, "the other build runs");
     stopped(&lab, &address);
@@ -69,14 +88,17 @@ fn other_build(lab: &Lab) -> PathBuf {
     path
 }
 
-fn crash(lab: &Lab, stage: &Stage, address: &str, round: &str, next: &Path) {
+fn crash(lab: &Lab, stage: &Stage, [address, echo]: [&str; 2], round: &str, next: &Path) {
     let at = |file: &str| stage.path(&format!("{file}-{round}")).display().to_string();
     let in_pod = |file: &str| format!("/stage/{file}-{round}");
     let act = |file: &dyn Fn(&str) -> String, result| {
         format!("load {address} {RATE} {} {}", file("stop"), file(result))
     };
+    let hold =
+        |file: &dyn Fn(&str) -> String, result| format!("hold {echo} {} {}", file("stop"), file(result));
     for (name, act) in [
         (format!("load-{round}"), act(&in_pod, "pod")),
+        (format!("hold-{round}"), hold(&in_pod, "held-pod")),
         (format!("writer-{round}"), format!("write {LOG_BYTES} {}", in_pod("begin"))),
         (format!("leaver-{round}"), format!("leave 7 {}", in_pod("begin"))),
     ] {
@@ -86,6 +108,7 @@ fn crash(lab: &Lab, stage: &Stage, address: &str, round: &str, next: &Path) {
     let processes = containers(lab);
     assert_eq!(processes.values().map(BTreeMap::len).collect::<Vec<_>>(), [1, 1], "{processes:?}");
     let mut load = stage.on_node(lab, &act(&at, "node"));
+    let mut held = stage.on_node(lab, &hold(&at, "held-node"));
     let before = Instant::now();
 
     lab.kill_kedge();
@@ -101,14 +124,20 @@ fn crash(lab: &Lab, stage: &Stage, address: &str, round: &str, next: &Path) {
     stage.signal(&format!("stop-{round}"));
     for result in ["node", "pod"] {
         let seen = stage.result(&format!("{result}-{round}"));
-        assert_eq!(seen.failed, 0, "from the {result}, {round} build: {seen:?}");
+        assert_eq!((seen.failed, seen.again), (0, 0), "from the {result}, {round} build: {seen:?}");
         assert!(seen.sent >= seconds * RATE, "from the {result}: {seen:?} in {seconds} s");
     }
+    for result in ["held-node", "held-pod"] {
+        let seen = stage.result(&format!("{result}-{round}"));
+        assert!(seen.failed == 0 && seen.sent > seconds, "{result}, {round} build: {seen:?}");
+    }
     load.wait().expect("the load ends");
+    held.wait().expect("the held connection ends");
     exit_code_and_time(lab, round, left, back);
     every_byte(lab, round);
     assert_eq!(containers(lab), processes, "the web servers of before are those of now");
-    lab.kubectl(&format!("delete pod load-{round} writer-{round} leaver-{round} --timeout=40s")).ok();
+    lab.kubectl(&format!("delete pod load-{round} hold-{round} writer-{round} leaver-{round} --timeout=40s"))
+        .ok();
 }
 
 /// Of each web server: its container, its processes and when they began.
