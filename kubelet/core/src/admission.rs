@@ -2,8 +2,8 @@
 //! was no scheduler. The first finding rejects the pod.
 
 use kedge_api::Node;
-use kedge_api::pod::{NodeSelectorRequirement, NodeSelectorTerm, Pod};
-use kedge_api::selector::{Operator, Requirement};
+use kedge_api::node_selector::Required;
+use kedge_api::pod::Pod;
 
 use crate::observed::Ending;
 use crate::resources;
@@ -71,7 +71,7 @@ fn fits(pod: &Pod, node: &Node, others: &[&Pod]) -> Result<(), Ending> {
             return out_of(name, requested, used, capacity);
         }
     }
-    if !matches_node(pod, node) {
+    if !Required::of(pod).accepts(node) {
         return predicate(NODE_AFFINITY, "node(s) didn't match Pod's node affinity/selector");
     }
     if !pod.spec.node_name.is_empty() && pod.spec.node_name != node.metadata.name {
@@ -92,40 +92,6 @@ fn out_of(name: &str, requested: i64, used: i64, capacity: i64) -> Result<(), En
         "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
     );
     refuse(&format!("OutOf{name}"), message)
-}
-
-fn matches_node(pod: &Pod, node: &Node) -> bool {
-    let labels = &node.metadata.labels;
-    let selected = pod.spec.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
-    let affinity = pod.spec.affinity.as_deref().and_then(|affinity| affinity.node_affinity.as_ref());
-    let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-    selected
-        && required
-            .is_none_or(|selector| selector.node_selector_terms.iter().any(|term| matches_term(term, node)))
-}
-
-fn matches_term(term: &NodeSelectorTerm, node: &Node) -> bool {
-    let fields = [("metadata.name".to_owned(), node.metadata.name.clone())].into();
-    let all = |list: &[NodeSelectorRequirement], labels: &kedge_api::meta::Labels| {
-        list.iter().all(|requirement| matches_requirement(requirement, labels))
-    };
-    // An empty term selects nothing.
-    let empty = term.match_expressions.is_empty() && term.match_fields.is_empty();
-    !empty && all(&term.match_expressions, &node.metadata.labels) && all(&term.match_fields, &fields)
-}
-
-fn matches_requirement(requirement: &NodeSelectorRequirement, labels: &kedge_api::meta::Labels) -> bool {
-    let operator = match requirement.operator.as_str() {
-        "In" => Operator::In,
-        "NotIn" => Operator::NotIn,
-        "Exists" => Operator::Exists,
-        "DoesNotExist" => Operator::DoesNotExist,
-        "Gt" => Operator::GreaterThan,
-        "Lt" => Operator::LessThan,
-        _ => return false,
-    };
-    Requirement::new(&requirement.key, operator, requirement.values.clone())
-        .is_ok_and(|requirement| requirement.matches(labels))
 }
 
 /// The same host port and protocol on the same (or the any) address.
