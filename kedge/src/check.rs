@@ -1,5 +1,5 @@
-//! `kedge check`: what this machine lacks and how to mend it; and the same questions before a start, so that one which must
-//! fail is refused before anything is made.
+//! `kedge check`: what this machine lacks and how to mend it; and its required questions before a start, with what costs time
+//! left out, so that a start which must fail is refused before anything is made.
 
 use crate::control;
 use crate::failure::{Failure, Outcome};
@@ -21,8 +21,9 @@ struct Finding {
 }
 
 pub fn check(site: &SiteOptions, options: &CheckOptions) -> Outcome {
-    let roots = site.roots()?;
-    let ports = if control::is_running(&roots) { Vec::new() } else { listening(&roots, &[]) };
+    let mut roots = site.roots()?;
+    roots.ports.api = options.secure_port;
+    let ports = if control::is_running(&roots) { Vec::new() } else { listening(&roots, &options.disable) };
     let machine = Machine { roots: &roots, ports: &ports, is_thorough: true };
     let findings: Vec<Finding> =
         PROBES.iter().map(|probe| examine(probe, &machine, &options.without)).collect();

@@ -434,21 +434,21 @@ pub fn kubelet(cli: &Cli, options: &KubeletOptions) -> Outcome {
     let ground = node::prepare(&roots)?;
     let shutdown = watch::Sender::new(false);
     let board = Board::default();
-    runtime("node")?.block_on(async {
-        let plan = NodePlan {
-            site,
-            way: Way::Kubeconfig(options.client.kubeconfig.clone()),
-            node: options.node.clone(),
-            cluster_domain: options.cluster_domain.clone(),
-            cluster_dns: options.cluster_dns.clone(),
-            cluster_cidr: options.cluster_cidr,
-            service_cidr: options.service_cluster_ip_range,
-            disable: options.disable.clone(),
-        };
-        if let Err(failure) = node::start(plan, shutdown.subscribe(), &board).await {
-            ground.take_back(&roots);
-            return Err(failure);
-        }
-        serve_until_signal(&shutdown).await
-    })
+    let plan = NodePlan {
+        site,
+        way: Way::Kubeconfig(options.client.kubeconfig.clone()),
+        node: options.node.clone(),
+        cluster_domain: options.cluster_domain.clone(),
+        cluster_dns: options.cluster_dns.clone(),
+        cluster_cidr: options.cluster_cidr,
+        service_cidr: options.service_cluster_ip_range,
+        disable: options.disable.clone(),
+    };
+    let runtime = runtime("node")?;
+    if let Err(failure) = runtime.block_on(node::start(plan, shutdown.subscribe(), &board)) {
+        // Outside of the runtime: taking back waits for the network with one of its own.
+        ground.take_back(&roots);
+        return Err(failure);
+    }
+    runtime.block_on(serve_until_signal(&shutdown))
 }

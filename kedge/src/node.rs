@@ -81,8 +81,8 @@ impl Ground {
         Ok(())
     }
 
-    /// After a start that has failed: the machine is as it was before. What was there already, and with it the pods of an
-    /// earlier kedge, stays; so do files in the folders made, such as the log that tells of the failure.
+    /// After a start that has failed: the run folder, its mounts and the folders made go. What was there already, and with it
+    /// the pods of an earlier kedge, stays; so do files, such as the log that tells of the failure, the PKI and the database.
     pub fn take_back(self, roots: &Roots) {
         let is_ours = self.is_run_mounted || self.folders.contains(&roots.run);
         if is_ours && let Err(failure) = crate::stop::remove_run(roots) {

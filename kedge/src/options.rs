@@ -211,6 +211,12 @@ pub enum ImageCommand {
 
 #[derive(Debug, Clone, Args)]
 pub struct CheckOptions {
+    /// Port of the API server that `start` will be given.
+    #[arg(long, env = "KEDGE_SECURE_PORT", default_value_t = 6443, value_name = "PORT")]
+    pub secure_port: u16,
+    /// Parts that `start` will leave out.
+    #[arg(long, env = "KEDGE_DISABLE", value_delimiter = ',', value_enum, value_name = "LIST")]
+    pub disable: Vec<Part>,
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
     /// Treat this feature as missing, to see what would follow.

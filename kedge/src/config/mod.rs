@@ -19,9 +19,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// Commands whose flags the files may set, beside those that every command has.
-const RUNNING: [&str; 6] = ["start", "config", "apiserver", "scheduler", "controllers", "kubelet"];
+const RUNNING: [&str; 7] = ["start", "check", "config", "apiserver", "scheduler", "controllers", "kubelet"];
 /// These say where the files are, or are about one call only.
-const COMMAND_LINE_ONLY: [&str; 5] = ["root", "config", "foreground", "help", "version"];
+const COMMAND_LINE_ONLY: [&str; 6] = ["root", "config", "foreground", "output", "help", "version"];
 
 /// The command line with what the files add to it.
 pub fn parse() -> Result<Cli, Failure> {
@@ -35,7 +35,8 @@ fn complete(given: &[OsString]) -> Result<Vec<OsString>, Failure> {
     // Only to see what is said already; mistakes are told when all is there.
     let first = Cli::command().ignore_errors(true).try_get_matches_from(given);
     let Ok(matches) = first else { return Ok(given.to_vec()) };
-    let entries = load(&matches)?;
+    let is_strict = matches.subcommand_name().is_some_and(|name| RUNNING.contains(&name));
+    let entries = load(&matches, is_strict)?;
     let mut complete = given.to_vec();
     for entry in entries.values() {
         let (global, own) = places(&entry.key, &matches);
@@ -80,26 +81,36 @@ fn word(entry: &Entry, arg: &Arg) -> Option<OsString> {
     entry.values.contains(&"true".to_owned()).then(|| format!("--{}", entry.key).into())
 }
 
-/// What the files say, each key checked by itself so that a mistake is told with its line.
-fn load(matches: &ArgMatches) -> Result<BTreeMap<String, Entry>, Failure> {
+/// What the files say, each key checked by itself so that a mistake is told with its line. Commands that do not run a part
+/// pass over what is wrong: a node whose file has a slip can still be looked at, stopped and deleted.
+fn load(matches: &ArgMatches, is_strict: bool) -> Result<BTreeMap<String, Entry>, Failure> {
     let usage = |text: String| Failure::with(Exit::Usage, text);
+    let tolerated = |result: Result<(), String>| match result {
+        Err(text) if is_strict => Err(usage(text)),
+        other => Ok(other.is_ok()),
+    };
     let path = |name: &str| matches.try_get_one::<PathBuf>(name).ok().flatten();
     let root = path("root").map_or(Path::new("/"), PathBuf::as_path);
     let named = path("config");
     let main = named.cloned().unwrap_or_else(|| root.join("etc/kedge/config.yaml"));
     let mut entries = BTreeMap::new();
-    let first = file::read(&main).map_err(usage)?;
-    if named.is_some() && first.is_none() {
+    let mut all = Vec::new();
+    let mut read = |path: &Path| file::read(path).map(|found| found.map(|found| all.extend(found)).is_some());
+    let first = read(&main);
+    if named.is_some() && first == Ok(false) {
         return Err(usage(format!("--config: there is no {}", main.display())));
     }
-    let mut all = first.unwrap_or_default();
-    for path in drop_ins(&main).map_err(usage)? {
-        all.extend(file::read(&path).map_err(usage)?.unwrap_or_default());
+    tolerated(first.map(drop))?;
+    let drop_ins = drop_ins(&main);
+    tolerated(drop_ins.as_ref().map(drop).map_err(String::clone))?;
+    for path in drop_ins.unwrap_or_default() {
+        tolerated(read(&path).map(drop))?;
     }
     let known = known();
     for entry in all {
-        check(&entry, &known).map_err(usage)?;
-        entries.insert(entry.key.clone(), entry);
+        if tolerated(check(&entry, &known))? {
+            entries.insert(entry.key.clone(), entry);
+        }
     }
     Ok(entries)
 }
@@ -140,7 +151,7 @@ fn check(entry: &Entry, known: &BTreeMap<String, Arg>) -> Result<(), String> {
     let Some(arg) = known.get(key) else {
         let near = known.keys().find(|name| is_near(name, key));
         let hint = near.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-        return Err(entry.refuse(format!("unknown key {key}{hint} `kedge config` lists them")));
+        return Err(entry.refuse(format!("unknown key {key}{hint}; `kedge start --help` lists them")));
     };
     if !arg.get_action().takes_values() {
         return match entry.values.as_slice() {
@@ -180,7 +191,7 @@ pub fn print() -> Outcome {
     let given: Vec<OsString> = std::env::args_os().collect();
     let failed = |error: clap::Error| Failure::with(Exit::Usage, error);
     let before = Cli::command().ignore_errors(true).try_get_matches_from(&given).map_err(failed)?;
-    let entries = load(&before)?;
+    let entries = load(&before, true)?;
     let command = Cli::command();
     let matches = command.clone().try_get_matches_from(complete(&given)?).map_err(failed)?;
     let Some((name, after)) = matches.subcommand() else { return Ok(()) };
@@ -254,6 +265,16 @@ mod tests {
         );
         assert_eq!(completed("status", file).as_deref(), Ok("--node-name=n status --config C"));
         assert_eq!(completed("start", "no-kubeconfig: false").as_deref(), Ok("start --config C"));
+    }
+
+    #[test]
+    fn a_slip_in_a_file_does_not_keep_a_node_from_being_stopped() {
+        let file = "node-name: n\nno-such-key: 1\nlog-format: loud\n";
+        for command in ["stop", "delete", "status", "version"] {
+            assert_eq!(completed(command, file), Ok(format!("--node-name=n {command} --config C")));
+            assert_eq!(completed(command, "- no mapping"), Ok(format!("{command} --config C")));
+        }
+        assert!(completed("start", file).is_err() && completed("check", file).is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 const STEPS: &[Step] = &[
     ("a port in use", port_in_use),
     ("a kernel feature that is missing", feature_hidden),
+    ("a kubelet alone without its kubeconfig", kubelet_alone),
     ("a disk mounted read-only", read_only_disk),
     ("a full disk", full_disk),
     ("a database file that is none", broken_database),
@@ -68,6 +69,17 @@ fn feature_hidden(lab: &Lab) {
     contains(&said.fails_with(1), &["1 things are missing on this machine"]);
     let said = lab.kedge("check --without=user-namespaces");
     contains(&said.ok(), &["degraded user-namespaces", "-> raise user.max_user_namespaces"]);
+}
+
+/// Its network was set up already when the start failed: that is taken back as well, but not the files of the demo image.
+fn kubelet_alone(lab: &Lab) {
+    let before = Trace::of(lab, &Objects::new());
+    let ran = lab.kedge("kubelet --kubeconfig /nowhere/kubeconfig");
+    assert!(ran.code == 1 && !ran.stderr.contains("panicked"), "{ran}");
+    contains(&ran.stderr, &["/nowhere/kubeconfig"]);
+    let mut changes = before.changes(&Trace::of(lab, &Objects::new()));
+    changes.retain(|line| !line.starts_with("+ file "));
+    assert!(changes.is_empty(), "the refused start left {changes:#?}");
 }
 
 fn read_only_disk(lab: &Lab) {
