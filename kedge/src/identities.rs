@@ -65,3 +65,52 @@ fn service_account(name: &str) -> Identity {
     let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
     Identity::new(&format!("system:serviceaccount:kube-system:{name}"), &groups)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// Remembers who asks, and answers nothing.
+    fn way() -> (Way, Arc<Mutex<Vec<Identity>>>) {
+        let seen: Arc<Mutex<Vec<Identity>>> = Arc::default();
+        let asked = Arc::clone(&seen);
+        let service = tower::service_fn(move |request: http::Request<BoxBody>| {
+            let identity = request.extensions().get::<Identity>().cloned();
+            asked.lock().unwrap().push(identity.expect("every request says whose it is"));
+            std::future::ready(Err::<http::Response<BoxBody>, BoxError>("nobody is here".into()))
+        });
+        (Way::InProcess(BoxCloneSyncService::new(service)), seen)
+    }
+
+    /// What a role may do is tested on a node (tests/integration `identities`); here, that each part has its own and no more.
+    #[tokio::test]
+    async fn each_part_asks_under_its_own_name() {
+        let (way, seen) = way();
+        let controllers = way.controllers().await.unwrap();
+        for (client, user, groups) in [
+            (way.admin().await.unwrap(), "kubernetes-admin", &["system:masters"][..]),
+            (way.node("n").await.unwrap(), "system:node:n", &["system:nodes"]),
+            (way.scheduler().await.unwrap(), "system:kube-scheduler", &[]),
+            (way.proxy().await.unwrap(), "system:kube-proxy", &[]),
+            (
+                way.dns().await.unwrap(),
+                "system:serviceaccount:kube-system:kube-dns",
+                &["system:serviceaccounts", "system:serviceaccounts:kube-system"],
+            ),
+            (controllers(""), "system:kube-controller-manager", &[]),
+            (
+                controllers("job-controller"),
+                "system:serviceaccount:kube-system:job-controller",
+                &["system:serviceaccounts", "system:serviceaccounts:kube-system"],
+            ),
+        ] {
+            assert!(client.get::<serde_json::Value>(kedge_api::resource::NODES, "", "n").await.is_err());
+            let identity = seen.lock().unwrap().pop().expect("a request");
+            assert_eq!(identity.user, user);
+            let mut found: Vec<&str> = identity.groups.iter().map(String::as_str).collect();
+            found.retain(|group| *group != "system:authenticated");
+            assert_eq!(found, groups, "{user}");
+        }
+    }
+}
