@@ -16,9 +16,9 @@ const SETTINGS: [(&str, &str); 3] = [
     ("CONFIG_SHA1_HWACCEL=y", "# CONFIG_SHA1_HWACCEL is not set"),
 ];
 
-/// The program, built when the cache has none of this release.
+/// The program, built when the cache has none of this release by this recipe.
 pub fn ensure(cache: &Path, release: &str) -> Result<PathBuf, String> {
-    let built = cache.join(format!("busybox-{release}"));
+    let built = cache.join(format!("busybox-{}", super::key(&[include_str!("busybox.rs"), release])));
     if built.exists() {
         return Ok(built);
     }

@@ -15,6 +15,7 @@ mod recipes;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -33,31 +34,42 @@ const SOURCES: [&str; 5] = [
 pub fn ensure(pins: &str) -> Result<PathBuf, String> {
     let release = release(&fs::read_to_string("/etc/os-release").unwrap_or_default());
     let folder = tools::cache()?.join("tools/images");
-    let archive = folder.join(format!("conformance-{}.tar", key(pins, &release)));
+    let parts: Vec<&str> = SOURCES.iter().copied().chain([pins, &release]).collect();
+    let archive = folder.join(format!("conformance-{}.tar", key(&parts)));
     if archive.exists() {
         return Ok(archive);
     }
     println!("making the images of the conformance suite (about 2 minutes, once)");
-    let work = folder.join("work");
+    // Another clone of the project may be making its own.
+    let work = folder.join(format!("work-{}", std::process::id()));
     fresh(&work)?;
     let busybox = busybox::ensure(&folder, &release)?;
     let layers = layers::make(&work, &busybox, &tools::folder()?.join("agnhost"))?;
     let made = work.join("conformance.tar");
     archive::write(&work, &recipes::all(&layers), &made)?;
-    // Archives of earlier keys serve nobody.
-    for old in fs::read_dir(&folder).map_err(told("reading", &folder))?.flatten() {
-        if old.file_name().to_string_lossy().starts_with("conformance-") {
-            fs::remove_file(old.path()).map_err(told("removing", &old.path()))?;
-        }
-    }
+    remove_old(&folder)?;
     fs::rename(&made, &archive).map_err(told("writing", &archive))?;
     fs::remove_dir_all(&work).map_err(told("removing", &work))?;
     Ok(archive)
 }
 
-fn key(pins: &str, release: &str) -> String {
+/// Archives that nobody has made for this long serve nobody: a clone at another commit may still use a younger one.
+const OLD: Duration = Duration::from_secs(14 * 24 * 3600);
+
+fn remove_old(folder: &Path) -> Result<(), String> {
+    for entry in fs::read_dir(folder).map_err(told("reading", folder))?.flatten() {
+        let made = entry.metadata().and_then(|about| about.modified());
+        let is_old = made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > OLD));
+        if is_old && entry.file_name().to_string_lossy().starts_with("conformance-") {
+            fs::remove_file(entry.path()).map_err(told("removing", &entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn key(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
-    for part in SOURCES.iter().copied().chain([pins, release]) {
+    for part in parts {
         hash.update(part);
         hash.update([0]);
     }
@@ -100,10 +112,10 @@ mod tests {
 
     #[test]
     fn other_pins_or_another_release_make_other_images() {
-        let one = key("pins", "bookworm");
-        assert_eq!(one, key("pins", "bookworm"));
-        assert_ne!(one, key("other pins", "bookworm"));
-        assert_ne!(one, key("pins", "noble"));
+        let one = key(&["pins", "bookworm"]);
+        assert_eq!(one, key(&["pins", "bookworm"]));
+        assert_ne!(one, key(&["other pins", "bookworm"]));
+        assert_ne!(one, key(&["pins", "noble"]));
     }
 
     #[test]

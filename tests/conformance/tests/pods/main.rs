@@ -140,10 +140,10 @@ fn tool(name: &str) -> String {
 /// busybox as its authors wrote it, and agnhost: the programs of the cases' images.
 fn programs() -> Option<(PathBuf, PathBuf)> {
     let tools = tools::folder()?;
-    let images = fs::read_dir(tools.join("images")).ok()?.flatten().map(|entry| entry.path());
-    let busybox = images
-        .into_iter()
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("busybox-")))?;
+    let images = fs::read_dir(tools.join("images")).ok()?.flatten();
+    let named = images.filter(|entry| entry.file_name().to_string_lossy().starts_with("busybox-"));
+    // Older recipes' programs may lie beside the newest.
+    let busybox = named.max_by_key(|entry| entry.metadata().and_then(|about| about.modified()).ok())?.path();
     let agnhost = tools.join("bin/agnhost");
     agnhost.is_file().then_some((busybox, agnhost))
 }
