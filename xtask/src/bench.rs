@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::{embed, lab};
 
@@ -12,10 +13,18 @@ const NETWORK: [(&str, &str, &str); 2] = [
     ("attach", "one pod attached to the network", "measure_attach"),
 ];
 
-/// The static file where somebody has built one: what people run is what counts.
-fn kedge(target: &Path) -> PathBuf {
-    let dist = target.join("x86_64-unknown-linux-musl/dist/kedge");
-    if dist.is_file() { dist } else { target.join("ci/kedge") }
+/// The static file where somebody has built one of this commit: what people run is what counts.
+fn kedge(root: &Path, target: &Path) -> Result<PathBuf, String> {
+    let dist = crate::dist::built(root);
+    let Ok(about) = dist.metadata() else { return Ok(target.join("ci/kedge")) };
+    let commit = Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(root).output();
+    let commit = commit.map_err(|error| format!("running git: {error}"))?;
+    let seconds: u64 = String::from_utf8_lossy(&commit.stdout).trim().parse().unwrap_or(0);
+    let built = about.modified().map_err(|error| format!("{}: {error}", dist.display()))?;
+    if built < UNIX_EPOCH + Duration::from_secs(seconds) {
+        return Err(format!("{} is older than the last commit: run `cargo xtask dist`", dist.display()));
+    }
+    Ok(dist)
 }
 
 pub fn run(root: &Path, name: Option<&str>, number: u8) -> Result<(), String> {
@@ -27,7 +36,7 @@ pub fn run(root: &Path, name: Option<&str>, number: u8) -> Result<(), String> {
         Command::new(&program).output().map_err(|error| format!("{}: {error}", program.display()))?;
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let names: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    let kedge = kedge(&target);
+    let kedge = kedge(root, &target)?;
     let is_dist = kedge.iter().any(|part| part == "dist");
     println!("build: {}", if is_dist { "dist" } else { "ci (our own crates unoptimised)" });
     let mut is_known = false;

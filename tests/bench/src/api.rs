@@ -11,6 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObjec
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
+use crate::node::PATIENCE;
+
 type Stream = BufReader<StreamOwned<ClientConnection, TcpStream>>;
 
 /// Where a server is and who we are.
@@ -65,6 +67,8 @@ impl Entry {
     pub fn open(&self) -> Result<Api, String> {
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).map_err(text)?;
         tcp.set_nodelay(true).map_err(text)?;
+        // An event that never comes is an error, not a bench that never ends.
+        tcp.set_read_timeout(Some(PATIENCE)).map_err(text)?;
         let name = ServerName::try_from(self.host.clone()).map_err(text)?;
         let tls = ClientConnection::new(Arc::clone(&self.config), name).map_err(text)?;
         Ok(Api { entry: self.clone(), stream: BufReader::new(StreamOwned::new(tls, tcp)) })

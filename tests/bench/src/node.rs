@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::api::Api;
 
 /// Nothing that is waited for takes longer.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn binary() -> Result<PathBuf, String> {
     let path = std::env::var_os("KEDGE_BIN").map(PathBuf::from);

@@ -130,17 +130,22 @@ pub fn crowd() -> Outcome {
     start(&mut api, "warm")?;
     let (cpu, rss) = (node::cpu_ms(node.pid), node::kb(node.pid, "status", "RssAnon").unwrap_or(f64::NAN));
     let (begun, name) = (Instant::now(), node::name());
-    let mut made = 0;
+    let (mut made, mut refused) = (0, None);
     node::wait("100 running pods", || {
         let list = api.json(&format!("{PODS}?labelSelector=app%3Dbench&resourceVersion=0")).ok()?;
         let items = list["items"].as_array()?;
-        let running = items.iter().filter(|pod| pod["status"]["phase"] == "Running").count() - 1;
-        while made < CROWD && made - running < AT_ONCE {
-            api.post(PODS, &pod(&format!("crowd-{made}"), Some(&name), "10m")).ok()?;
+        // The first one runs already.
+        let running =
+            items.iter().filter(|pod| pod["status"]["phase"] == "Running").count().saturating_sub(1);
+        while made < CROWD && made - running < AT_ONCE && refused.is_none() {
+            refused = api.post(PODS, &pod(&format!("crowd-{made}"), Some(&name), "10m")).err();
             made += 1;
         }
-        (running == CROWD).then_some(())
+        (running == CROWD || refused.is_some()).then_some(())
     })?;
+    if let Some(why) = refused {
+        return Err(why);
+    }
     let seconds = begun.elapsed().as_secs_f64();
     report::line("pods started, 20 at a time", CROWD as f64 / seconds, "/s", "150 /s");
     report::line("kedge's CPU per pod", (node::cpu_ms(node.pid) - cpu) / CROWD as f64, "ms", "-");
