@@ -32,6 +32,9 @@ const FAILURE_LETTERS_MAX: usize = 600;
 pub struct Options {
     /// Specs whose names this matches, green or not; without it the green ones
     focus: Option<String>,
+    /// Specs that are listed as red, too
+    #[arg(long)]
+    all: bool,
     /// Only specs of this phase: parallel, long or serial
     #[arg(long)]
     phase: Vec<String>,
@@ -53,6 +56,7 @@ pub struct Options {
 pub fn landing(root: &Path) -> Tally {
     let options = Options {
         focus: None,
+        all: false,
         phase: vec![Phase::Parallel.to_string()],
         procs: 12,
         lab: 201,
@@ -106,7 +110,8 @@ fn asked<'a>(specs: &'a [Spec], options: &Options) -> Result<Vec<&'a Spec>, Stri
     let focus = focus.map_err(|error| format!("the focus is no regular expression: {error}"))?;
     let is_asked = |spec: &&Spec| {
         let of_phase = options.phase.is_empty() || options.phase.contains(&spec.phase.to_string());
-        of_phase && focus.as_ref().map_or(spec.verdict == Verdict::Green, |focus| focus.is_match(&spec.name))
+        let by_default = options.all || spec.verdict == Verdict::Green;
+        of_phase && focus.as_ref().map_or(by_default, |focus| focus.is_match(&spec.name))
     };
     Ok(specs.iter().filter(is_asked).collect())
 }
@@ -159,6 +164,7 @@ mod tests {
     fn options(focus: Option<&str>, phase: &[&str]) -> Options {
         Options {
             focus: focus.map(str::to_owned),
+            all: false,
             phase: phase.iter().map(|phase| (*phase).to_owned()).collect(),
             procs: 1,
             lab: 1,
@@ -177,6 +183,7 @@ mod tests {
         assert_eq!(names(&options(None, &[])), "ab");
         assert_eq!(names(&options(None, &["parallel"])), "a");
         assert_eq!(names(&options(Some("[bc]"), &[])), "bc");
+        assert_eq!(names(&Options { all: true, ..options(None, &["parallel"]) }), "ac");
         assert!(asked(&specs, &options(Some("["), &[])).is_err());
     }
 
