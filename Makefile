@@ -25,7 +25,8 @@ help: ## Print this
 
 up: prepare-build ## Build kedge, start a node and wait until it is ready
 	cargo xtask dist
-	$(SUDO) $(KEDGE) status >/dev/null 2>&1 || $(SUDO) $(KEDGE) start
+	@# 4: it runs already, a part of it is not ready yet.
+	$(SUDO) $(KEDGE) status >/dev/null 2>&1 || [ $$? -eq 4 ] || $(SUDO) $(KEDGE) start
 	@echo
 	@echo "The node is ready. Next:"
 	@echo "  kubectl get nodes                              (or: $(strip $(SUDO) $(KEDGE)) kubectl get nodes)"

@@ -1,4 +1,4 @@
-//! What a node costs that does nothing: with the two pods of examples/hello.yaml and without.
+//! What a node costs that does nothing but keep two pods.
 
 use std::time::Duration;
 
